@@ -1,0 +1,61 @@
+/** A target: what it wants of the graph, how it runs each node, and the files it emits. */
+import type { Graph, Node, TensorType } from '../compiler/ir/types.js';
+import type { Tensor } from '../compiler/ir/tensor.js';
+import type { BoundEpilogue, KernelBuilder, TensorRef } from '../compiler/kir/kernel-builder.js';
+import type { Stmt } from '../compiler/kir/types.js';
+import type { LayerChoice, Plan } from '../compiler/plan/types.js';
+import type { Pass } from '../passes/types.js';
+
+/** One node about to become a kernel. */
+export interface KernelRequest {
+  readonly graph: Graph;
+  readonly node: Node;
+  /** Operands as kernel parameters, without the epilogue's. */
+  readonly inputs: readonly TensorRef[];
+  /** Constant value of each operand, where it has one. */
+  readonly constants: readonly (Tensor | undefined)[];
+  readonly outputs: readonly TensorRef[];
+  readonly epilogue?: BoundEpilogue;
+}
+
+/** A schedule that a target brings for a core operator. */
+export interface KernelCandidate {
+  readonly choice: LayerChoice;
+  /** Predicted time, to choose among candidates. */
+  readonly nanoseconds: number;
+  /** Operand index -> the constant in the form that this kernel reads. The parameter keeps its name. */
+  readonly packed: ReadonlyMap<number, Tensor>;
+  build(k: KernelBuilder): readonly Stmt[];
+}
+
+/** Offers candidates for the nodes that it knows; none where it does not apply. */
+export interface KernelRule {
+  readonly name: string;
+  candidates(request: KernelRequest): readonly KernelCandidate[];
+}
+
+/** Files by path relative to the output folder. */
+export type EmittedFiles = ReadonlyMap<string, string | Uint8Array>;
+
+export interface Target {
+  readonly name: string;
+  readonly doc: string;
+  /** Passes after the common ones. */
+  readonly passes: readonly Pass[];
+  readonly kernels: readonly KernelRule[];
+  /** Alignment of the arena and of constants, in bytes. */
+  readonly alignment: number;
+  /** True where a kernel may write its output straight over an operand (needs one memory for all steps). */
+  readonly inPlace: boolean;
+  emit(plan: Plan, options: EmitOptions): EmittedFiles;
+}
+
+export interface EmitOptions {
+  /** C identifier that every emitted symbol begins with. */
+  readonly name: string;
+  /** Lines for the head of every file: producer, flags, model hash. */
+  readonly header: readonly string[];
+  readonly weights: 'auto' | 'embed' | 'file';
+}
+
+export const scalarTypes = (types: readonly TensorType[]): string => types.map((t) => t.dtype).join(',');

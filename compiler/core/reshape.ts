@@ -1,0 +1,17 @@
+import { NodeProblem } from '../diagnostics/diagnostic.js';
+import { elementCount } from '../ir/types.js';
+import { defineCoreOp } from './types.js';
+
+export interface ReshapeAttrs { readonly shape: readonly number[] }
+
+export const reshape = defineCoreOp<ReshapeAttrs>({
+  doc: 'the same elements under another shape; costs nothing',
+  alias: true,
+  epilogue: false,
+  infer(attrs, [x]) {
+    if (elementCount(attrs.shape) !== elementCount(x!.shape)) {
+      throw new NodeProblem('SPC2005', `cannot reshape [${x!.shape.join(',')}] to [${attrs.shape.join(',')}]: element counts differ`);
+    }
+    return [{ dtype: x!.dtype, shape: attrs.shape }];
+  },
+});

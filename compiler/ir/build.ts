@@ -1,0 +1,91 @@
+/**
+ * Builds graphs node by node: types are inferred as it goes, and what can be computed at once is (shape chains arrive as
+ * constants where an operator asks for them).
+ */
+import { coreOp, type OpAttrs, type OpKind } from '../core/index.js';
+import { broadcastShapes, type ElementwiseAttrs } from '../core/elementwise.js';
+import { arg } from '../kir/build.js';
+import { evaluateNode } from '../kir/evaluate.js';
+import type { Expr } from '../kir/types.js';
+import type { Tensor } from './tensor.js';
+import { elementCount, type Graph, type Node, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
+
+/** Results up to this many elements are folded while building; larger ones wait for the pass fold-constants. */
+const FOLD_LIMIT = 1 << 16;
+
+export class GraphBuilder {
+  private readonly values = new Map<ValueId, Value>();
+  private readonly nodes: Node[] = [];
+  private readonly inputIds: ValueId[] = [];
+  private readonly names = new Set<string>();
+  private nextId = 0;
+  /** ONNX node that new nodes come from. */
+  origin: Origin = { node: '', op: '' };
+  /** Wanted names of the next node's outputs. */
+  outputNames: readonly string[] = [];
+
+  constructor(readonly name: string) {}
+
+  private uniqueName(wanted: string): string {
+    let name = wanted || 'v';
+    for (let i = 1; this.names.has(name); i++) name = `${wanted || 'v'}_${i}`;
+    this.names.add(name);
+    return name;
+  }
+
+  private newValue(type: TensorType, name: string, tensor?: Tensor): Value {
+    const value: Value = { id: this.nextId++, name: this.uniqueName(name), type: { dtype: type.dtype, shape: type.shape }, ...(tensor ? { constant: tensor } : {}) };
+    this.values.set(value.id, value);
+    return value;
+  }
+
+  input(name: string, type: TensorType): Value {
+    const v = this.newValue(type, name);
+    this.inputIds.push(v.id);
+    return v;
+  }
+
+  constant(tensor: Tensor, name = 'const'): Value {
+    return this.newValue(tensor, name, tensor);
+  }
+
+  /** Adds a node of a core operator; returns its outputs (constants where all inputs are and the result is small). */
+  op<K extends OpKind>(kind: K, inputs: readonly Value[], attrs: OpAttrs[K]): Value[] {
+    const types = coreOp(kind).infer(attrs, inputs.map((v) => v.type));
+    const origins = this.origin.node === '' && this.origin.op === '' ? [] : [this.origin];
+    const names = types.map((_, i) => this.outputNames[i] ?? this.origin.node);
+    if (inputs.every((v) => v.constant) && types.every((t) => elementCount(t.shape) <= FOLD_LIMIT)) {
+      const results = evaluateNode(kind, attrs, inputs.map((v) => v.constant!), types);
+      return results.map((t, i) => this.constant(t, names[i]));
+    }
+    const outputs = types.map((t, i) => this.newValue(t, names[i] ?? 'v'));
+    const node = { id: this.nextId++, kind, inputs: inputs.map((v) => v.id), outputs: outputs.map((v) => v.id), attrs, origins } as NodeOf<K>;
+    this.nodes.push(node as Node);
+    return outputs;
+  }
+
+  /** An elementwise node; `f` gets one expression an input and returns the result's. */
+  map(inputs: readonly Value[], f: (...args: Expr[]) => Expr, shape?: readonly number[]): Value {
+    const expr = f(...inputs.map((v, i) => arg(i, v.type.dtype)));
+    const attrs: ElementwiseAttrs = { expr, ...(shape ? { shape } : {}) };
+    return this.op('elementwise', inputs, attrs)[0]!;
+  }
+
+  /** `v` broadcast to `shape`; itself where it has it already. */
+  expand(v: Value, shape: readonly number[]): Value {
+    const full = broadcastShapes(v.type.shape, shape);
+    return full.length === v.type.shape.length && full.every((d, i) => d === v.type.shape[i]) ? v : this.map([v], (x) => x, full);
+  }
+
+  reshape(v: Value, shape: readonly number[]): Value {
+    return shape.length === v.type.shape.length && shape.every((d, i) => d === v.type.shape[i]) ? v : this.op('reshape', [v], { shape })[0]!;
+  }
+
+  transpose(v: Value, perm: readonly number[]): Value {
+    return perm.every((p, i) => p === i) ? v : this.op('transpose', [v], { perm })[0]!;
+  }
+
+  finish(outputs: readonly { readonly name: string; readonly value: Value }[]): Graph {
+    return { name: this.name, values: this.values, nodes: this.nodes, inputs: this.inputIds, outputs: outputs.map((o) => ({ name: o.name, value: o.value.id })) };
+  }
+}

@@ -1,0 +1,104 @@
+/** Constant tensors: dense, or sparse as they came from ONNX and kept so until a layout is chosen. */
+import { createHash } from 'node:crypto';
+import { getFloat16, setFloat16 } from '@petamoriken/float16';
+import { dtypes, type DType, type TypedArray } from './dtype.js';
+import { elementCount, type TensorType } from './types.js';
+
+export interface DenseTensor extends TensorType {
+  readonly kind: 'dense';
+  /** Row-major elements in the storage type of `dtype` (see {@link dtypes}). */
+  readonly data: TypedArray;
+}
+
+/** ONNX SparseTensorProto in coordinate form: `indices` are linearised row-major positions, ascending, without duplicates. */
+export interface SparseTensor extends TensorType {
+  readonly kind: 'sparse';
+  readonly values: TypedArray;
+  readonly indices: readonly number[];
+}
+
+export type Tensor = DenseTensor | SparseTensor;
+
+export function denseTensor(dtype: DType, shape: readonly number[], data: TypedArray): DenseTensor {
+  if (data.length !== elementCount(shape)) {
+    throw new RangeError(`tensor of shape [${shape.join(',')}] needs ${elementCount(shape)} elements, got ${data.length}`);
+  }
+  return { kind: 'dense', dtype, shape: [...shape], data };
+}
+
+export function newArray(dtype: DType, length: number): TypedArray {
+  return new dtypes[dtype].array(length);
+}
+
+/** The elements of a tensor, row-major; a sparse tensor is expanded. */
+export function denseData(t: Tensor): TypedArray {
+  if (t.kind === 'dense') return t.data;
+  const out = newArray(t.dtype, elementCount(t.shape));
+  t.indices.forEach((position, i) => { out[position] = t.values[i] as never; });
+  return out;
+}
+
+const scratch = (): DataView => new DataView(new ArrayBuffer(4));
+
+/** IEEE binary16 bits to number. */
+export function f16ToNumber(bits: number): number {
+  const v = scratch(); v.setUint16(0, bits); return getFloat16(v, 0);
+}
+/** Number to IEEE binary16 bits, round to nearest even. */
+export function numberToF16(x: number): number {
+  const v = scratch(); setFloat16(v, 0, x); return v.getUint16(0);
+}
+/** bfloat16 bits to number: the upper half of a binary32. */
+export function bf16ToNumber(bits: number): number {
+  const v = scratch(); v.setUint32(0, bits * 65536); return v.getFloat32(0);
+}
+/** Number to bfloat16 bits, round to nearest even; NaN stays a quiet NaN. */
+export function numberToBf16(x: number): number {
+  if (Number.isNaN(x)) return 0x7fc0;
+  const v = scratch(); v.setFloat32(0, x);
+  const bits = v.getUint32(0);
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Element `i` as a number (64-bit integers are rounded to double precision). */
+export function numberAt(dtype: DType, data: TypedArray, i: number): number {
+  const raw = data[i];
+  if (raw === undefined) throw new RangeError(`element ${i} of ${data.length}`);
+  if (dtype === 'f16') return f16ToNumber(raw as number);
+  if (dtype === 'bf16') return bf16ToNumber(raw as number);
+  return Number(raw);
+}
+
+/** All elements as numbers. */
+export function toNumbers(t: Tensor): number[] {
+  const data = denseData(t);
+  return Array.from({ length: data.length }, (_, i) => numberAt(t.dtype, data, i));
+}
+
+/** A dense tensor from plain numbers, rounded into `dtype`. */
+export function tensorOf(dtype: DType, shape: readonly number[], numbers: readonly number[]): DenseTensor {
+  const data = newArray(dtype, numbers.length);
+  numbers.forEach((x, i) => { data[i] = storedValue(dtype, x) as never; });
+  return denseTensor(dtype, shape, data);
+}
+
+/** A number in the storage form of `dtype`. */
+export function storedValue(dtype: DType, x: number): number | bigint {
+  switch (dtype) {
+    case 'f16': return numberToF16(x);
+    case 'bf16': return numberToBf16(x);
+    case 'i64': case 'u64': return BigInt(Math.trunc(x));
+    case 'bool': return x ? 1 : 0;
+    default: return x;
+  }
+}
+
+export function tensorBytes(t: Tensor): Uint8Array {
+  const data = denseData(t);
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Short content hash, the identity of a constant in printed IR. */
+export function tensorHash(t: Tensor): string {
+  return createHash('sha256').update(`${t.dtype}[${t.shape.join(',')}]`).update(tensorBytes(t)).digest('hex').slice(0, 12);
+}

@@ -1,0 +1,123 @@
+/** Builds one kernel: names its parameters, addresses strided tensors, applies the epilogue at every store. */
+import type { DType } from '../ir/dtype.js';
+import { contiguousStrides, elementCount, type Origin, type TensorType } from '../ir/types.js';
+import { add, asIndex, cast, forLoop, load, mul, ref, store, substituteArgs } from './build.js';
+import type { Expr, Kernel, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
+
+/** A tensor as a kernel sees it: a parameter, and where element (i, j, ...) lies from its pointer. */
+export interface TensorRef extends TensorType {
+  readonly param: string;
+  /** In elements. */
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+export const tensorRef = (param: string, type: TensorType, strides = contiguousStrides(type.shape), offset = 0): TensorRef =>
+  ({ param, dtype: type.dtype, shape: type.shape, strides, offset });
+
+export const isContiguous = (t: TensorRef): boolean => {
+  const want = contiguousStrides(t.shape);
+  return t.shape.every((d, i) => d === 1 || t.strides[i] === want[i]);
+};
+
+/** An epilogue whose inputs are tensors of this kernel. */
+export interface BoundEpilogue {
+  readonly expr: Expr;
+  readonly inputs: readonly TensorRef[];
+}
+
+export class KernelBuilder {
+  private readonly used = new Map<string, number>();
+  private readonly extra: KernelParam[] = [];
+
+  constructor(readonly epilogue?: BoundEpilogue) {}
+
+  /** A fresh local name: `base`, `base1`, `base2`, ... */
+  name(base: string): string {
+    const n = this.used.get(base) ?? 0;
+    this.used.set(base, n + 1);
+    return n === 0 ? base : `${base}${n}`;
+  }
+
+  /** Working memory of `size` elements, supplied by the memory planner (uninitialised at entry). */
+  scratch(base: string, dtype: DType, size: number): string {
+    const name = this.name(base);
+    this.extra.push({ name, dtype, size, role: 'scratch' });
+    return name;
+  }
+  get scratchParams(): readonly KernelParam[] { return this.extra; }
+
+  /** Address of element `at` of `t`, in elements. */
+  address(t: TensorRef, at: readonly (Expr | number)[]): Expr {
+    let e: Expr = asIndex(t.offset);
+    at.forEach((i, d) => {
+      if (t.shape[d] !== 1) e = add(mul(asIndex(i), t.strides[d]!), e);
+    });
+    return e;
+  }
+
+  load(t: TensorRef, at: readonly (Expr | number)[]): Expr {
+    return load(t.param, t.dtype, this.address(t, at));
+  }
+
+  /** Loads with numpy broadcasting: `at` indexes a shape of which `t.shape` is a broadcastable suffix. */
+  loadBroadcast(t: TensorRef, at: readonly (Expr | number)[]): Expr {
+    return this.load(t, at.slice(at.length - t.shape.length).map((i, d) => (t.shape[d] === 1 ? 0 : i)));
+  }
+
+  /**
+   * Stores `value` as element `at` of the node's output, through the epilogue if there is one. Use `storeRaw` for a second
+   * output or for intermediate results.
+   */
+  store(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
+    const { epilogue } = this;
+    const result = epilogue
+      ? substituteArgs(epilogue.expr, [value, ...epilogue.inputs.map((e) => this.loadBroadcast(e, at))])
+      : value;
+    return this.storeRaw(t, at, result);
+  }
+
+  storeRaw(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
+    return store(t.param, this.address(t, at), cast(value, t.dtype));
+  }
+
+  /** A loop nest over `shape`; `body` gets one index expression a dimension. Dimensions of extent 1 make no loop. */
+  forEach(shape: readonly number[], body: (at: Expr[]) => readonly Stmt[], attrs: LoopAttrs = { parallel: true }, base = 'i'): Stmt[] {
+    const names = shape.map((d) => (d === 1 ? undefined : this.name(base)));
+    const at = names.map((n) => (n === undefined ? asIndex(0) : ref(n)));
+    return names.reduceRight<readonly Stmt[]>(
+      (inner, n, d) => (n === undefined ? inner : [forLoop(n, shape[d]!, inner, attrs)]), body(at)) as Stmt[];
+  }
+
+  /** A mutable local, for accumulators. */
+  variable(base: string, init: Expr): { readonly declare: Stmt; readonly ref: Expr; set(value: Expr): Stmt } {
+    const name = this.name(base);
+    return {
+      declare: { kind: 'var', name, value: init },
+      ref: ref(name, init.type),
+      set: (value) => ({ kind: 'assign', name, value }),
+    };
+  }
+
+  /** An immutable local. */
+  let(base: string, value: Expr): { readonly declare: Stmt; readonly ref: Expr } {
+    const name = this.name(base);
+    return { declare: { kind: 'let', name, value }, ref: ref(name, value.type) };
+  }
+
+  /** A constant table in the kernel (indices, filter taps); read it with `load(name, dtype, i)`. */
+  table(base: string, dtype: ScalarType, values: readonly (number | bigint)[]): { readonly declare: Stmt; readonly name: string } {
+    const name = this.name(base);
+    return { declare: { kind: 'array', name, dtype, size: values.length, init: values }, name };
+  }
+}
+
+/** Parameter of a tensor reference: everything from its pointer to its last element. */
+export function paramOf(t: TensorRef, role: KernelParam['role']): KernelParam {
+  const last = t.shape.reduce((s, d, i) => s + Math.max(0, d - 1) * Math.abs(t.strides[i]!), t.offset);
+  return { name: t.param, dtype: t.dtype, size: elementCount(t.shape) === 0 ? 0 : last + 1, role };
+}
+
+export const finishKernel = (k: KernelBuilder, name: string, doc: readonly string[], origins: readonly Origin[],
+  params: readonly KernelParam[], body: readonly Stmt[]): Kernel =>
+  ({ name, doc, origins, params: [...params, ...k.scratchParams], body });

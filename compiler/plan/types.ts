@@ -1,0 +1,61 @@
+/**
+ * The plan: what a target runs, in order, on which memory. A public artifact (plan.json) and the last target-independent form.
+ */
+import type { Tensor } from '../ir/tensor.js';
+import type { NodeId, Origin, TensorType, ValueId } from '../ir/types.js';
+import type { Kernel } from '../kir/types.js';
+
+/** Where a kernel argument lies. Offsets are in bytes. */
+export type BufferRef =
+  | { readonly kind: 'input'; readonly index: number; readonly offset: number }
+  | { readonly kind: 'output'; readonly index: number; readonly offset: number }
+  | { readonly kind: 'constant'; readonly index: number; readonly offset: number }
+  | { readonly kind: 'arena'; readonly offset: number };
+
+/** How a layer is executed, and why; what the report and manifest.json show. */
+export interface LayerChoice {
+  /** sparse-kernel | dense-kernel: a schedule made for the shape; reference: the operator's generic loop nest. */
+  readonly status: 'sparse-kernel' | 'dense-kernel' | 'reference';
+  /** Kernel family, e.g. `gemm 6x32 avx512`. */
+  readonly kernel: string;
+  readonly reason: string;
+}
+
+export interface PlanStep {
+  readonly kernel: Kernel;
+  /** One a kernel parameter, in order. */
+  readonly args: readonly BufferRef[];
+  readonly node: NodeId;
+  readonly kind: string;
+  readonly origins: readonly Origin[];
+  readonly choice: LayerChoice;
+  readonly macs: number;
+  /** Value that the step computes, for profiles and bisecting. */
+  readonly outputs: readonly ValueId[];
+}
+
+export interface PlanPort {
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+/** A constant in the form in which the target reads it (packed where a kernel asked for it). */
+export interface PlanConstant {
+  /** A valid C identifier, unique in the plan. */
+  readonly name: string;
+  readonly tensor: Tensor;
+  readonly origin: string;
+}
+
+export interface Plan {
+  readonly model: string;
+  readonly target: string;
+  readonly inputs: readonly PlanPort[];
+  readonly outputs: readonly PlanPort[];
+  readonly constants: readonly PlanConstant[];
+  readonly steps: readonly PlanStep[];
+  /** Working memory in bytes, and what it would be if no two tensors shared any. */
+  readonly arenaBytes: number;
+  readonly unsharedBytes: number;
+  readonly alignment: number;
+}
