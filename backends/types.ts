@@ -1,5 +1,5 @@
 /** A target: what it wants of the graph, how it runs each node, and the files it emits. */
-import type { Graph, Node, TensorType } from '../compiler/ir/types.js';
+import type { Graph, Node } from '../compiler/ir/types.js';
 import type { Tensor } from '../compiler/ir/tensor.js';
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../compiler/kir/kernel-builder.js';
 import type { Stmt } from '../compiler/kir/types.js';
@@ -47,6 +47,8 @@ export interface Target {
   readonly alignment: number;
   /** True where a kernel may write its output straight over an operand (needs one memory for all steps). */
   readonly inPlace: boolean;
+  /** Flags that the emitted code should be compiled with (manifest.json, the Node loader). */
+  readonly compileFlags: readonly string[];
   emit(plan: Plan, options: EmitOptions): EmittedFiles;
 }
 
@@ -57,5 +59,3 @@ export interface EmitOptions {
   readonly header: readonly string[];
   readonly weights: 'auto' | 'embed' | 'file';
 }
-
-export const scalarTypes = (types: readonly TensorType[]): string => types.map((t) => t.dtype).join(',');

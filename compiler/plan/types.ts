@@ -10,7 +10,7 @@ export type BufferRef =
   | { readonly kind: 'input'; readonly index: number; readonly offset: number }
   | { readonly kind: 'output'; readonly index: number; readonly offset: number }
   | { readonly kind: 'constant'; readonly index: number; readonly offset: number }
-  | { readonly kind: 'arena'; readonly offset: number };
+  | { readonly kind: 'arena'; readonly offset: number; /** The value there; absent for scratch. */ readonly value?: ValueId };
 
 /** How a layer is executed, and why; what the report and manifest.json show. */
 export interface LayerChoice {

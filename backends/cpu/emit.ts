@@ -1,0 +1,241 @@
+/** Plan -> C project: model header and source, weights, CMake file, a small main. */
+import { CLikePrinter } from '../../compiler/emit/c-like.js';
+import { runtimeFile } from '../../compiler/emit/runtime-files.js';
+import { commentSafe, Writer } from '../../compiler/emit/writer.js';
+import { dtypes } from '../../compiler/ir/dtype.js';
+import { elementCount, formatType, type TensorType } from '../../compiler/ir/types.js';
+import type { BufferRef, Plan, PlanPort, PlanStep } from '../../compiler/plan/types.js';
+import type { EmitOptions, EmittedFiles } from '../types.js';
+import { cDialect } from './dialect.js';
+import type { Isa } from './isa.js';
+import { splitPhases, type Phase } from './phases.js';
+import { cmakeFile, mainSource } from './project.js';
+import { cArray, EMBED_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from './weights.js';
+
+/** Kernels per C file when there are many, so that a build runs in parallel and a compiler's memory stays small. */
+const LINES_PER_FILE = 6000;
+/** Below this much work (multiply-adds or elements) a step is not shared among threads: waking them costs more. */
+const PARALLEL_WORK = 40_000;
+
+const portBytes = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;
+const headerComment = (lines: readonly string[]): string => `/*\n${lines.map((l) => ` * ${commentSafe(l)}`).join('\n')}\n */\n`;
+
+interface Addressing {
+  /** C expression for a buffer, of the pointer type that a parameter of `dtype` has. */
+  pointer(ref: BufferRef, storage: string, writable: boolean): string;
+}
+
+function addressing(options: EmitOptions, plan: Plan, embedded: boolean, offsets: readonly number[]): Addressing {
+  const at = (base: string, offset: number): string => (offset === 0 ? base : `${base} + ${offset}`);
+  return {
+    pointer(ref, storage, writable) {
+      const type = `${writable ? '' : 'const '}${storage} *`;
+      switch (ref.kind) {
+        case 'input': return `(${type})inputs[${ref.index}]`;
+        case 'output': return `(${type})outputs[${ref.index}]`;
+        case 'arena': return `(${type})(${at('context->arena', ref.offset)})`;
+        case 'constant': return embedded ? `${options.name}_w_${plan.constants[ref.index]!.name}` : `(${type})(${at('context->weights', offsets[ref.index]!)})`;
+      }
+    },
+  };
+}
+
+/** A parameter may be `restrict` unless the planner made the step work in place. */
+function aliased(step: PlanStep): boolean {
+  const key = (r: BufferRef): string => (r.kind === 'arena' ? `a${r.offset}` : `${r.kind}${r.index}`);
+  const outs = step.kernel.params.flatMap((p, i) => (p.role === 'out' || p.role === 'scratch' ? [key(step.args[i]!)] : []));
+  const ins = step.kernel.params.flatMap((p, i) => (p.role === 'in' ? [key(step.args[i]!)] : []));
+  return ins.some((k) => outs.includes(k));
+}
+
+function usedParams(step: PlanStep, text: string): boolean[] {
+  return step.kernel.params.map((p) => new RegExp(`\\b${p.name}\\b`).test(text));
+}
+
+interface EmittedStep {
+  readonly phases: readonly { readonly phase: Phase; readonly symbol: string; readonly text: string; readonly used: readonly boolean[] }[];
+}
+
+function emitKernel(step: PlanStep, name: string): EmittedStep {
+  const noRestrict = aliased(step);
+  return {
+    phases: splitPhases(step.kernel).map((phase) => {
+      const body = new Writer();
+      const printer = new CLikePrinter(cDialect, step.kernel);
+      printer.statements(body, phase.body);
+      const used = usedParams(step, body.text());
+      const symbol = `${name}_${step.kernel.name}${phase.suffix}`;
+      const params = step.kernel.params.flatMap((p, i) => {
+        if (!used[i]) return [];
+        const writable = p.role === 'out' || p.role === 'scratch';
+        return [`${writable ? '' : 'const '}${cDialect.storage[p.dtype]} *${noRestrict ? '' : 'restrict '}${p.name}`];
+      });
+      if (phase.extent !== undefined) params.push('long begin', 'long end');
+      const w = new Writer();
+      w.block(`static void ${symbol}(${params.join(', ') || 'void'})`, () => {
+        for (const l of body.text().trimEnd().split('\n')) w.line(l);
+      });
+      return { phase, symbol, text: w.text(), used };
+    }),
+  };
+}
+
+const isParallel = (step: PlanStep, phase: Phase): boolean =>
+  phase.extent !== undefined && phase.extent > 1 && Math.max(step.macs, ...step.kernel.params.filter((p) => p.role === 'out').map((p) => p.size)) >= PARALLEL_WORK;
+
+/** The function that spc_for calls: it unpacks its pointers and runs the range. */
+function taskFunction(step: PlanStep, e: EmittedStep['phases'][number]): string {
+  const w = new Writer();
+  const args = step.kernel.params.flatMap((p, i) => (e.used[i] ? [p] : [])).map((p, i) => {
+    const writable = p.role === 'out' || p.role === 'scratch';
+    return `(${writable ? '' : 'const '}${cDialect.storage[p.dtype]} *)p[${i}]`;
+  });
+  w.block(`static void ${e.symbol}_task(void *argument, long begin, long end)`, () => {
+    w.line('void *const *p = (void *const *)argument;');
+    w.line(`${e.symbol}(${[...args, 'begin', 'end'].join(', ')});`);
+  });
+  return w.text();
+}
+
+function callLines(step: PlanStep, e: EmittedStep['phases'][number], adr: Addressing): string[] {
+  const args = step.kernel.params.flatMap((p, i) =>
+    e.used[i] ? [adr.pointer(step.args[i]!, cDialect.storage[p.dtype], p.role === 'out' || p.role === 'scratch')] : []);
+  if (isParallel(step, e.phase)) {
+    const pointers = step.kernel.params.flatMap((_, i) => (e.used[i] ? [adr.pointer(step.args[i]!, 'void', true)] : []));
+    const plain = pointers.map((p) => (/^\w+$/.test(p) ? `(void *)${p}` : p));
+    return [`spc_for(context, ${e.symbol}_task, (void *[]){${plain.join(', ')}}, ${e.phase.extent});`];
+  }
+  if (e.phase.extent !== undefined) args.push('0', String(e.phase.extent));
+  return [`${e.symbol}(${args.join(', ')});`];
+}
+
+function infoTables(plan: Plan, options: EmitOptions, weightsInFile: number): string {
+  const w = new Writer();
+  const ports = (kind: string, list: readonly PlanPort[]): void => {
+    list.forEach((p, i) => w.line(`static const int64_t ${kind}_${i}_shape[] = {${p.type.shape.length ? p.type.shape.join(', ') : '1'}};`));
+    w.line(`static const spc_tensor_info ${kind}_info[] = {`);
+    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, ${kind}_${i}_shape, ${portBytes(p.type)}},`));
+    if (list.length === 0) w.line('  {0}');
+    w.line('};');
+  };
+  ports('input', plan.inputs);
+  ports('output', plan.outputs);
+  w.line('static const char *const step_names[] = {');
+  for (const s of plan.steps) w.line(`  ${JSON.stringify(s.origins[0]?.node ?? s.kernel.name)},`);
+  if (plan.steps.length === 0) w.line('  ""');
+  w.line('};');
+  w.line(`static const spc_model_info model_info = {`);
+  w.line(`  SPC_ABI_VERSION, "${options.name}", ${plan.inputs.length}, ${plan.outputs.length}, input_info, output_info,`);
+  w.line(`  (sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${plan.arenaBytes}, ${plan.alignment}, ${weightsInFile}, ${plan.steps.length}, step_names`);
+  w.line('};');
+  return w.text();
+}
+
+export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles {
+  const { name } = options;
+  const files = new Map<string, string | Uint8Array>();
+  const top = headerComment([`${name}: compiled from ONNX model '${plan.model}' by spc. Do not edit: compile the model again.`, ...options.header]);
+  const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
+  const { blob, offsets } = embedded ? { blob: new Uint8Array(0), offsets: [] } : weightsBlob(plan);
+  const adr = addressing(options, plan, embedded, offsets);
+
+  files.set(`${name}.h`, modelHeader(plan, name, top));
+  const emitted = plan.steps.map((s) => emitKernel(s, name));
+  const kernels = plan.steps.map((s, i) => {
+    const doc = `/*\n${s.kernel.doc.map((l) => ` * ${commentSafe(l)}`).join('\n')}\n */\n`;
+    return doc + emitted[i]!.phases.map((e) => e.text).join('\n');
+  });
+  const lines = kernels.reduce((n, k) => n + k.split('\n').length, 0);
+  const split = lines > LINES_PER_FILE;
+  const includes = '#include "spc_math.h"\n#include "spc_vector.h"\n';
+  if (split) {
+    files.set(`${name}_kernels.h`, `${top}${includes}\n${emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n')}\n`);
+    let part: string[] = [], size = 0, index = 0;
+    const flush = (): void => {
+      if (part.length) files.set(`${name}_kernels_${index++}.c`, `${top}#include "${name}_kernels.h"\n\n${part.join('\n')}`);
+      part = []; size = 0;
+    };
+    kernels.forEach((k) => {
+      if (size > LINES_PER_FILE) flush();
+      part.push(k.replace(/^static void/gm, 'void'));
+      size += k.split('\n').length;
+    });
+    flush();
+  }
+  const w = new Writer();
+  w.line(top.trimEnd());
+  w.line('#include "spc_runtime.h"');
+  w.line(`#include "${name}.h"`);
+  if (split) w.line(`#include "${name}_kernels.h"`);
+  else for (const l of includes.trimEnd().split('\n')) w.line(l);
+  w.line();
+  const used = new Set(plan.steps.flatMap((s, i) => s.args.flatMap((a, p) => (a.kind === 'constant' && emitted[i]!.phases.some((e) => e.used[p]) ? [a.index] : []))));
+  if (embedded) plan.constants.forEach((c, i) => { if (used.has(i)) w.line(cArray(`${name}_w_${c.name}`, c, plan.alignment)); });
+  else if (options.weights !== 'file') w.line(`extern const unsigned char ${name}_weights[];`);
+  if (!split) for (const k of kernels) w.line(k);
+  plan.steps.forEach((s, i) => { for (const e of emitted[i]!.phases) if (isParallel(s, e.phase)) w.line(taskFunction(s, e)); });
+  w.line(infoTables(plan, options, options.weights === 'file' ? blob.length : 0));
+  w.line(`const spc_model_info *${name}_info(void) { return &model_info; }`);
+  w.line();
+  const weightsSymbol = embedded || options.weights === 'file' ? 'NULL' : `${name}_weights`;
+  w.block(`spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context)`, () =>
+    w.line(`return spc_context_create(&model_info, ${weightsSymbol}, options, memory, context);`));
+  w.line();
+  w.line(`void ${name}_destroy(spc_context *context) { spc_context_destroy(context); }`);
+  w.line();
+  w.block(`spc_status ${name}_run(spc_context *context, const void *const *inputs, void *const *outputs)`, () => {
+    w.line(`if (!context${plan.inputs.length ? ' || !inputs' : ''}${plan.outputs.length ? ' || !outputs' : ''}) return SPC_ERROR_ARGUMENT;`);
+    if (!plan.inputs.length) w.line('(void)inputs;');
+    if (!plan.outputs.length) w.line('(void)outputs;');
+    plan.steps.forEach((s, i) => {
+      w.line(`/* ${commentSafe(s.kernel.doc[0] ?? '')} */`);
+      w.line('spc_step_begin(context);');
+      for (const e of emitted[i]!.phases) for (const l of callLines(s, e, adr)) w.line(l);
+      w.line(`spc_step_end(context, ${i});`);
+    });
+    w.line('return SPC_OK;');
+  });
+  files.set(`${name}.c`, w.text());
+  if (!embedded) {
+    files.set(`${name}_weights.bin`, blob);
+    if (options.weights !== 'file') {
+      files.set(`${name}_weights.c`, weightsSource(name, blob.length, plan.alignment, top));
+      files.set(`${name}_weights.inc`, weightsInclude(blob));
+    }
+  }
+  for (const f of ['include/spc.h', 'cpu/spc_runtime.h', 'cpu/spc_math.h', 'cpu/spc_vector.h']) files.set(f.split('/').at(-1)!, runtimeFile(f));
+  files.set('main.c', mainSource(name, top));
+  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()].filter((f) => f.endsWith('.c') && f !== 'main.c')));
+  return files;
+}
+
+const signature = (text: string): string => text.slice(0, text.indexOf(' {\n')).replace(/^static /, '');
+
+function modelHeader(plan: Plan, name: string, top: string): string {
+  const guard = `${name.toUpperCase()}_H`;
+  const ports = (list: readonly PlanPort[]): string => list.map((p, i) => ` *   [${i}] ${commentSafe(p.name)}: ${formatType(p.type)}, ${portBytes(p.type)} bytes`).join('\n');
+  return `${top}#ifndef ${guard}
+#define ${guard}
+#include "spc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * inputs
+${ports(plan.inputs) || ' *   none'}
+ * outputs
+${ports(plan.outputs) || ' *   none'}
+ */
+const spc_model_info *${name}_info(void);
+spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context);
+spc_status ${name}_run(spc_context *context, const void *const *inputs, void *const *outputs);
+void ${name}_destroy(spc_context *context);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+`;
+}

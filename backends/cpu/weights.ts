@@ -1,0 +1,85 @@
+/** Constants of a plan as C: named arrays where small, one aligned binary where large. */
+import { dtypes } from '../../compiler/ir/dtype.js';
+import { denseData, tensorBytes } from '../../compiler/ir/tensor.js';
+import { elementCount, formatType } from '../../compiler/ir/types.js';
+import { cTypes, literal } from '../../compiler/emit/c-like.js';
+import { commentSafe } from '../../compiler/emit/writer.js';
+import type { Plan, PlanConstant } from '../../compiler/plan/types.js';
+
+/** Weights up to this many bytes are C arrays; above, a binary file. */
+export const EMBED_LIMIT = 192 * 1024;
+
+const constantBytes = (c: PlanConstant): number => elementCount(c.tensor.shape) * dtypes[c.tensor.dtype].bytes;
+export const weightBytes = (plan: Plan): number => plan.constants.reduce((s, c) => s + constantBytes(c), 0);
+
+/** A constant as a C array, aligned for the target. f16 and bf16 are their bit patterns. */
+export function cArray(name: string, c: PlanConstant, alignment: number): string {
+  const { dtype } = c.tensor;
+  const data = denseData(c.tensor);
+  const bits = dtype === 'f16' || dtype === 'bf16' || dtype === 'bool';
+  const text: string[] = [];
+  let line = '  ';
+  for (const raw of data) {
+    const item = `${bits ? String(raw) : literal(dtype, raw)}, `;
+    if (line.length + item.length > 118) { text.push(line.trimEnd()); line = '  '; }
+    line += item;
+  }
+  if (line.trim()) text.push(line.trimEnd());
+  if (data.length === 0) text.push('  0');
+  return `/* ${commentSafe(c.origin)} ${formatType(c.tensor)} */\nstatic const ${cTypes.storage[dtype]} ${name}[${Math.max(1, data.length)}] __attribute__((aligned(${alignment}))) = {\n${text.join('\n')}\n};\n`;
+}
+
+/** All constants in one binary, each aligned. */
+export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly offsets: readonly number[] } {
+  let total = 0;
+  const offsets = plan.constants.map((c) => {
+    const at = Math.ceil(total / plan.alignment) * plan.alignment;
+    total = at + constantBytes(c);
+    return at;
+  });
+  const blob = new Uint8Array(Math.max(1, Math.ceil(total / plan.alignment)) * plan.alignment);
+  plan.constants.forEach((c, i) => blob.set(tensorBytes(c.tensor), offsets[i]));
+  return { blob, offsets };
+}
+
+/**
+ * C source that links the binary through the assembler's .incbin (instant, whatever the size), or where that is not to be had
+ * (SPC_NO_INCBIN, other compilers) through the same bytes as an array in <name>_weights.inc.
+ */
+export function weightsSource(name: string, bytes: number, alignment: number, header: string): string {
+  return `${header}
+/* ${bytes} bytes of packed constants. Compile in the folder of this file, or give its path in SPC_WEIGHTS_FILE. */
+extern const unsigned char ${name}_weights[];
+
+#if defined(__GNUC__) && !defined(SPC_NO_INCBIN)
+#ifndef SPC_WEIGHTS_FILE
+#define SPC_WEIGHTS_FILE "${name}_weights.bin"
+#endif
+#if defined(__APPLE__)
+#define SPC_SECTION ".const_data"
+#define SPC_SYMBOL "_${name}_weights"
+#else
+#define SPC_SECTION ".section .rodata"
+#define SPC_SYMBOL "${name}_weights"
+#endif
+__asm__(SPC_SECTION "\\n"
+        ".balign ${alignment}\\n"
+        ".globl " SPC_SYMBOL "\\n"
+        SPC_SYMBOL ":\\n"
+        ".incbin \\"" SPC_WEIGHTS_FILE "\\"\\n"
+        ".byte 0\\n"
+        ".text\\n");
+#else
+__attribute__((aligned(${alignment}))) const unsigned char ${name}_weights[${bytes}] = {
+#include "${name}_weights.inc"
+};
+#endif
+`;
+}
+
+/** The binary as array elements, for compilers without .incbin. */
+export function weightsInclude(blob: Uint8Array): string {
+  const lines: string[] = [];
+  for (let i = 0; i < blob.length; i += 40) lines.push(Array.from(blob.subarray(i, i + 40)).join(','));
+  return `${lines.join(',\n')}\n`;
+}

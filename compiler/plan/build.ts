@@ -1,0 +1,235 @@
+/**
+ * From graph to plan: every node becomes one kernel call (renaming nodes none), operands become addresses, working memory is
+ * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
+ */
+import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
+import { coreOp } from '../core/index.js';
+import { SpcError } from '../diagnostics/diagnostic.js';
+import { identifier } from '../emit/writer.js';
+import { dtypes } from '../ir/dtype.js';
+import { tensorHash, type Tensor } from '../ir/tensor.js';
+import { elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
+import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
+import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
+import { placeInArena, type Lifetime } from './memory.js';
+import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
+
+const bytesOf = (graph: Graph, id: ValueId): number => {
+  const t = typeOf(graph, id);
+  return elementCount(t.shape) * dtypes[t.dtype].bytes;
+};
+
+/** Follows renaming nodes (reshape) to the value whose memory is really used. */
+function storageRoots(graph: Graph): Map<ValueId, ValueId> {
+  const roots = new Map<ValueId, ValueId>();
+  for (const id of graph.values.keys()) roots.set(id, id);
+  const outputs = new Set(graph.outputs.map((o) => o.value));
+  for (const node of graph.nodes) {
+    // a graph output needs memory of its own: it is copied there instead of renamed
+    if (coreOp(node.kind).alias && !outputs.has(node.outputs[0]!)) roots.set(node.outputs[0]!, roots.get(node.inputs[0]!)!);
+  }
+  return roots;
+}
+
+/** Identity: how a value reaches an output's own memory when nothing computes it there. */
+const copyStep = (from: TensorRef, to: TensorRef): { k: KernelBuilder; body: Stmt[] } => {
+  const k = new KernelBuilder();
+  const flat = (t: TensorRef): TensorRef => tensorRef(t.param, { dtype: t.dtype, shape: [elementCount(t.shape)] });
+  return { k, body: k.forEach([elementCount(to.shape)], (at) => [k.storeRaw(flat(to), at, k.load(flat(from), at))]) };
+};
+
+const roleNames: Readonly<Record<string, readonly string[]>> = { conv: ['x', 'w'], matmul: ['a', 'b'] };
+
+interface DraftStep {
+  readonly step: Omit<PlanStep, 'args'>;
+  /** Value, scratch size or constant behind each parameter. */
+  readonly operands: readonly Operand[];
+}
+type Operand =
+  | { readonly kind: 'value'; readonly id: ValueId }
+  | { readonly kind: 'constant'; readonly tensor: Tensor; readonly name: string }
+  | { readonly kind: 'scratch'; readonly bytes: number };
+
+/** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
+function lowerNode(graph: Graph, node: Node, target: Target, index: number): DraftStep {
+  const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
+  const ref = (id: ValueId, name: string): TensorRef => tensorRef(name, typeOf(graph, id));
+  const inputs = node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`));
+  const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
+  const outputs = node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`));
+  const epilogue: BoundEpilogue | undefined = node.epilogue && { expr: node.epilogue.expr, inputs: extra };
+  const constants = node.inputs.map((id) => valueOf(graph, id).constant);
+  const request: KernelRequest = { graph, node, inputs, constants, outputs, ...(epilogue ? { epilogue } : {}) };
+
+  const k = new KernelBuilder(epilogue);
+  for (const t of [...inputs, ...extra, ...outputs]) k.name(t.param);
+  const candidates = target.kernels.flatMap((rule) => [...rule.candidates(request)]);
+  const best = candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
+  const op = coreOp(node.kind);
+  let body: readonly Stmt[];
+  let scratch = k.scratchParams;
+  if (op.alias) {
+    const copy = copyStep(inputs[0]!, outputs[0]!);
+    body = copy.body;
+    scratch = copy.k.scratchParams;
+  } else if (best) {
+    body = best.build(k);
+    scratch = k.scratchParams;
+  } else {
+    if (!op.lower) throw new SpcError([{ code: 'SPC9003', severity: 'error', message: `core operator ${node.kind} has no lowering` }]);
+    body = op.lower(k, node.attrs, inputs, outputs);
+    scratch = k.scratchParams;
+  }
+  const choice: LayerChoice = best?.choice ?? {
+    status: 'reference', kernel: 'loop nest',
+    reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest` : 'not a product: the loop nest is all there is to do',
+  };
+  const isConstant = (id: ValueId): boolean => valueOf(graph, id).constant !== undefined;
+  const inParams = inputs.map((t, i): KernelParam => {
+    const packed = best?.packed.get(i);
+    const role = packed || isConstant(node.inputs[i]!) ? 'const' : 'in';
+    return packed ? { name: t.param, dtype: packed.dtype, size: elementCount(packed.shape), role } : paramOf(t, role);
+  });
+  const params = [
+    ...inParams,
+    ...extra.map((t, i) => paramOf(t, isConstant(node.epilogue!.inputs[i]!) ? 'const' : 'in')),
+    ...outputs.map((t) => paramOf(t, 'out')),
+    ...scratch,
+  ];
+  const operand = (id: ValueId, packed?: Tensor): Operand => {
+    const v = valueOf(graph, id);
+    const tensor = packed ?? v.constant;
+    return tensor ? { kind: 'constant', tensor, name: v.name } : { kind: 'value', id };
+  };
+  const operands: Operand[] = [
+    ...node.inputs.map((id, i) => operand(id, best?.packed.get(i))),
+    ...(node.epilogue?.inputs ?? []).map((id) => operand(id)),
+    ...node.outputs.map((id): Operand => ({ kind: 'value', id })),
+    ...scratch.map((p): Operand => ({ kind: 'scratch', bytes: p.size * dtypes[p.dtype].bytes })),
+  ];
+  const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
+  const kernel: Kernel = {
+    name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
+    doc: describe(graph, node, choice), origins: node.origins, params, body,
+  };
+  const macs = op.macs?.(node.attrs, node.inputs.map((id) => typeOf(graph, id)), node.outputs.map((id) => typeOf(graph, id))) ?? 0;
+  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands };
+}
+
+function describe(graph: Graph, node: Node, choice: LayerChoice): string[] {
+  const io = (ids: readonly ValueId[]): string => ids.map((id) => `${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
+  const origin = node.origins.map((o) => `${o.op} '${o.node}'`).join(', ');
+  return [
+    `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
+    `in:  ${io(operandsOf(node))}`,
+    `out: ${io(node.outputs)}`,
+    `${choice.status}: ${choice.kernel} (${choice.reason})`,
+  ];
+}
+
+/** Which steps may write over which of their operands: operand value by step, decided before memory is placed. */
+function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readonly Node[], roots: Map<ValueId, ValueId>, fixed: ReadonlySet<ValueId>): void {
+  const uses = new Map<ValueId, number>();
+  drafts.forEach((d, i) => {
+    for (const o of d.operands) if (o.kind === 'value') uses.set(roots.get(o.id)!, i);
+  });
+  drafts.forEach((draft, i) => {
+    const node = nodes[i]!;
+    const y = node.outputs[0]!;
+    if (roots.get(y) !== y || fixed.has(y) || draft.step.choice.status !== 'reference' || node.outputs.length !== 1) return;
+    const types = operandsOf(node).map((id) => typeOf(graph, id));
+    const own = coreOp(node.kind).inPlace?.(node.attrs, node.inputs.map((id) => typeOf(graph, id))) ?? [];
+    // an epilogue's operand is read just before its element is stored, by every kernel that allows in-place at all
+    const allowed = own.length ? [...own, ...types.keys()].filter((x) => own.includes(x) || x >= node.inputs.length) : [];
+    for (const o of allowed) {
+      const id = operandsOf(node)[o]!;
+      const root = roots.get(id)!;
+      const used = operandsOf(node).filter((v) => roots.get(v) === root).length;
+      if (valueOf(graph, id).constant || fixed.has(root) || uses.get(root) !== i || used !== 1) continue;
+      if (types[o]!.dtype !== typeOf(graph, y).dtype || !sameShape(types[o]!.shape, typeOf(graph, y).shape) || bytesOf(graph, root) !== bytesOf(graph, y)) continue;
+      for (const [v, r] of roots) if (r === y) roots.set(v, root);
+      uses.set(root, Math.max(uses.get(y) ?? i, i));
+      return;
+    }
+  });
+}
+
+export function buildPlan(graph: Graph, target: Target): Plan {
+  const roots = storageRoots(graph);
+  const outputIndex = new Map<ValueId, number>();
+  graph.outputs.forEach((o, i) => { if (!outputIndex.has(o.value)) outputIndex.set(o.value, i); });
+  const inputIndex = new Map(graph.inputs.map((id, i) => [id, i] as const));
+  const produced = new Set(graph.nodes.flatMap((n) => n.outputs));
+
+  const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) !== n.outputs[0]));
+  const drafts = nodes.map((n, i) => lowerNode(graph, n, target, i));
+  const fixed = new Set<ValueId>([...graph.inputs, ...outputIndex.keys()]);
+  if (target.inPlace) chooseInPlace(graph, drafts, nodes, roots, fixed);
+
+  // lifetimes of what lives in the arena; scratch lives for one step
+  const spans = new Map<number, { bytes: number; from: number; to: number }>();
+  const scratchIds = new Map<string, number>();
+  let nextScratch = -1;
+  drafts.forEach((d, i) => d.operands.forEach((o, p) => {
+    if (o.kind === 'constant') return;
+    if (o.kind === 'scratch') {
+      const id = nextScratch--;
+      scratchIds.set(`${i}:${p}`, id);
+      spans.set(id, { bytes: o.bytes, from: i, to: i });
+      return;
+    }
+    const root = roots.get(o.id)!;
+    if (fixed.has(root)) return;
+    const span = spans.get(root);
+    spans.set(root, { bytes: bytesOf(graph, root), from: span?.from ?? i, to: i });
+  }));
+  const items = [...spans].map(([id, s]): Lifetime => ({ id, ...s }));
+  const arena = placeInArena(items, target.alignment);
+
+  const constants: PlanConstant[] = [];
+  const byContent = new Map<string, number>();
+  const used = new Set<string>();
+  const constantIndex = (tensor: Tensor, name: string): number => {
+    const hash = tensorHash(tensor);
+    const known = byContent.get(hash);
+    if (known !== undefined) return known;
+    let id = identifier(name);
+    for (let i = 1; used.has(id); i++) id = `${identifier(name)}_${i}`;
+    used.add(id);
+    byContent.set(hash, constants.length);
+    return constants.push({ name: id, tensor, origin: name }) - 1;
+  };
+  const locate = (o: Operand, key: string): BufferRef => {
+    if (o.kind === 'constant') return { kind: 'constant', index: constantIndex(o.tensor, o.name), offset: 0 };
+    if (o.kind === 'scratch') return { kind: 'arena', offset: arena.offsets.get(scratchIds.get(key)!)! };
+    const root = roots.get(o.id)!;
+    const output = outputIndex.get(root), input = inputIndex.get(root);
+    if (input !== undefined) return { kind: 'input', index: input, offset: 0 };
+    if (output !== undefined) return { kind: 'output', index: output, offset: 0 };
+    return { kind: 'arena', offset: arena.offsets.get(root)!, value: o.id };
+  };
+  const steps: PlanStep[] = drafts.map((d, i) => ({ ...d.step, args: d.operands.map((o, p) => locate(o, `${i}:${p}`)) }));
+
+  // outputs that are inputs, constants, or another output's value are copied
+  graph.outputs.forEach((o, i) => {
+    if (produced.has(o.value) && outputIndex.get(o.value) === i) return;
+    const v = valueOf(graph, o.value);
+    const from = tensorRef('x', v.type), to = tensorRef('y', v.type);
+    const { k, body } = copyStep(from, to);
+    const choice: LayerChoice = { status: 'reference', kernel: 'copy', reason: 'the output is a constant, an input or another output' };
+    const source: BufferRef = v.constant ? { kind: 'constant', index: constantIndex(v.constant, v.name), offset: 0 }
+      : inputIndex.has(o.value) ? { kind: 'input', index: inputIndex.get(o.value)!, offset: 0 } : { kind: 'output', index: outputIndex.get(o.value)!, offset: 0 };
+    steps.push({
+      kernel: { name: `n${String(steps.length).padStart(3, '0')}_copy_${identifier(o.name).slice(0, 40)}`, doc: [`copy of ${v.name} to output '${o.name}'`], origins: [], params: [paramOf(from, v.constant ? 'const' : 'in'), paramOf(to, 'out'), ...k.scratchParams], body },
+      args: [source, { kind: 'output', index: i, offset: 0 }], node: -1, kind: 'copy', origins: [], choice, macs: 0, outputs: [o.value],
+    });
+  });
+
+  return {
+    model: graph.name, target: target.name,
+    inputs: graph.inputs.map((id) => ({ name: valueOf(graph, id).name, type: typeOf(graph, id) })),
+    outputs: graph.outputs.map((o) => ({ name: o.name, type: typeOf(graph, o.value) })),
+    constants, steps, arenaBytes: arena.bytes,
+    unsharedBytes: items.reduce((s, x) => s + x.bytes, 0), alignment: target.alignment,
+  };
+}

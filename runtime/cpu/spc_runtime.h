@@ -1,0 +1,198 @@
+/*
+ * spc_runtime.h - what a compiled model needs at run time on a CPU: its context, a thread pool, a clock for profiles.
+ * Everything is static: two models in one program do not meet. Included by <name>.c only.
+ */
+#ifndef SPC_RUNTIME_H
+#define SPC_RUNTIME_H
+
+#if !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "spc.h"
+#if !defined(SPC_NO_THREADS)
+#include <pthread.h>
+#endif
+
+#define SPC_MAX_THREADS 64
+
+#if !defined(SPC_NO_THREADS)
+typedef struct spc_worker {
+  struct spc_context *context;
+  int index;
+  pthread_t thread;
+} spc_worker;
+#endif
+
+struct spc_context {
+  unsigned char *arena;         /* working memory of all steps */
+  const unsigned char *weights; /* packed constants */
+  void *owned;                  /* allocation to free, if create made it */
+  double *profile;
+  double step_start;
+  int threads;
+  spc_parallel_for parallel_for;
+  void *parallel_user;
+#if !defined(SPC_NO_THREADS)
+  /* The pool: workers wait for `generation` to change, run their share of `task`, and count down `pending`. */
+  pthread_mutex_t lock;
+  pthread_cond_t start, finished;
+  unsigned long generation;
+  int pending, stopping, started;
+  spc_task task;
+  void *argument;
+  long extent;
+  spc_worker workers[SPC_MAX_THREADS];
+#endif
+};
+
+static inline double spc_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static inline void spc_step_begin(struct spc_context *c) {
+  if (c->profile) c->step_start = spc_seconds();
+}
+static inline void spc_step_end(struct spc_context *c, int step) {
+  if (c->profile) c->profile[step] += spc_seconds() - c->step_start;
+}
+
+#if !defined(SPC_NO_THREADS)
+/* Share `part` of `parts` of 0..extent: the same split every time, so results do not depend on timing. */
+static inline long spc_share(long extent, int part, int parts) {
+  return extent * part / parts;
+}
+
+static void *spc_worker_main(void *argument) {
+  spc_worker *self = (spc_worker *)argument;
+  struct spc_context *c = self->context;
+  unsigned long seen = 0;
+  pthread_mutex_lock(&c->lock);
+  for (;;) {
+    while (c->generation == seen && !c->stopping) pthread_cond_wait(&c->start, &c->lock);
+    if (c->stopping) break;
+    seen = c->generation;
+    spc_task task = c->task;
+    void *task_argument = c->argument;
+    const long extent = c->extent;
+    pthread_mutex_unlock(&c->lock);
+    const long begin = spc_share(extent, self->index, c->threads), end = spc_share(extent, self->index + 1, c->threads);
+    if (begin < end) task(task_argument, begin, end);
+    pthread_mutex_lock(&c->lock);
+    if (--c->pending == 0) pthread_cond_signal(&c->finished);
+  }
+  pthread_mutex_unlock(&c->lock);
+  return NULL;
+}
+
+static inline void spc_pool_stop(struct spc_context *c) {
+  if (c->started == 0) return;
+  pthread_mutex_lock(&c->lock);
+  c->stopping = 1;
+  pthread_cond_broadcast(&c->start);
+  pthread_mutex_unlock(&c->lock);
+  for (int i = 0; i < c->started; ++i) pthread_join(c->workers[i].thread, NULL);
+  pthread_mutex_destroy(&c->lock);
+  pthread_cond_destroy(&c->start);
+  pthread_cond_destroy(&c->finished);
+  c->started = 0;
+}
+
+static inline spc_status spc_pool_start(struct spc_context *c) {
+  if (c->threads <= 1 || c->parallel_for) return SPC_OK;
+  pthread_mutex_init(&c->lock, NULL);
+  pthread_cond_init(&c->start, NULL);
+  pthread_cond_init(&c->finished, NULL);
+  for (int i = 0; i < c->threads - 1; ++i) {
+    c->workers[i].context = c;
+    c->workers[i].index = i + 1;
+    if (pthread_create(&c->workers[i].thread, NULL, spc_worker_main, &c->workers[i]) != 0) {
+      spc_pool_stop(c);
+      return SPC_ERROR_THREADS;
+    }
+    c->started = i + 1;
+  }
+  return SPC_OK;
+}
+#else
+static inline void spc_pool_stop(struct spc_context *c) { (void)c; }
+static inline spc_status spc_pool_start(struct spc_context *c) { return c->threads > 1 && !c->parallel_for ? SPC_ERROR_THREADS : SPC_OK; }
+#endif
+
+/* Runs task over 0..extent, on the caller's scheduler, the pool, or here. */
+static inline void spc_for(struct spc_context *c, spc_task task, void *argument, long extent) {
+  if (c->threads <= 1) {
+    task(argument, 0, extent);
+  } else if (c->parallel_for) {
+    c->parallel_for(c->parallel_user, task, argument, extent);
+  }
+#if !defined(SPC_NO_THREADS)
+  else {
+    pthread_mutex_lock(&c->lock);
+    c->task = task;
+    c->argument = argument;
+    c->extent = extent;
+    c->pending = c->threads - 1;
+    ++c->generation;
+    pthread_cond_broadcast(&c->start);
+    pthread_mutex_unlock(&c->lock);
+    task(argument, 0, spc_share(extent, 1, c->threads));
+    pthread_mutex_lock(&c->lock);
+    while (c->pending != 0) pthread_cond_wait(&c->finished, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+  }
+#endif
+}
+
+static inline size_t spc_align(size_t bytes, size_t alignment) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+/* Shared part of <name>_create. `embedded` are weights that are part of the code (NULL: they come with the options). */
+static inline spc_status spc_context_create(const spc_model_info *info, const unsigned char *embedded, const spc_options *options,
+                                            void *memory, spc_context **context) {
+  static const spc_options defaults = {0};
+  if (!context) return SPC_ERROR_ARGUMENT;
+  *context = NULL;
+  if (!options) options = &defaults;
+  if (options->threads < 0 || options->threads > SPC_MAX_THREADS) return SPC_ERROR_ARGUMENT;
+  if ((uintptr_t)memory % info->alignment != 0) return SPC_ERROR_ARGUMENT;
+  if (info->weights_bytes > 0 && (!options->weights || options->weights_bytes != info->weights_bytes ||
+                                  (uintptr_t)options->weights % info->alignment != 0)) {
+    return SPC_ERROR_WEIGHTS;
+  }
+  void *owned = NULL;
+  if (!memory) {
+    /* malloc and a hand-made alignment: aligned_alloc is missing on some systems */
+    owned = malloc(info->context_bytes + info->alignment);
+    if (!owned) return SPC_ERROR_MEMORY;
+    memory = (void *)spc_align((uintptr_t)owned, info->alignment);
+  }
+  struct spc_context *c = (struct spc_context *)memory;
+  memset(c, 0, sizeof *c);
+  c->owned = owned;
+  c->arena = (unsigned char *)memory + spc_align(sizeof *c, info->alignment);
+  c->weights = info->weights_bytes > 0 ? (const unsigned char *)options->weights : embedded;
+  c->profile = options->profile;
+  c->threads = options->threads > 1 ? options->threads : 1;
+  c->parallel_for = options->parallel_for;
+  c->parallel_user = options->parallel_user;
+  const spc_status status = spc_pool_start(c);
+  if (status != SPC_OK) {
+    free(owned);
+    return status;
+  }
+  *context = c;
+  return SPC_OK;
+}
+
+static inline void spc_context_destroy(spc_context *c) {
+  if (!c) return;
+  spc_pool_stop(c);
+  free(c->owned);
+}
+#endif
