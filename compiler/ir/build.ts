@@ -4,14 +4,21 @@
  */
 import { coreOp, type OpAttrs, type OpKind } from '../core/index.js';
 import { broadcastShapes, type ElementwiseAttrs } from '../core/elementwise.js';
-import { arg } from '../kir/build.js';
+import { arg, constant } from '../kir/build.js';
 import { evaluateNode } from '../kir/evaluate.js';
 import type { Expr } from '../kir/types.js';
-import type { Tensor } from './tensor.js';
-import { elementCount, type Graph, type Node, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
+import { denseData, numberAt, type Tensor } from './tensor.js';
+import { elementCount, sameShape, type Graph, type Node, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
 /** Results up to this many elements are folded while building; larger ones wait for the pass fold-constants. */
 const FOLD_LIMIT = 1 << 16;
+
+/** The literal that stands for a constant of one element, exact in every type. */
+function literalOf(v: Value): Expr | undefined {
+  if (!v.constant || elementCount(v.type.shape) !== 1) return undefined;
+  const data = denseData(v.constant), element = data[0]!;
+  return constant(v.type.dtype, typeof element === 'bigint' ? element : numberAt(v.type.dtype, data, 0));
+}
 
 export class GraphBuilder {
   private readonly values = new Map<ValueId, Value>();
@@ -64,21 +71,24 @@ export class GraphBuilder {
     return outputs;
   }
 
-  /** An elementwise node; `f` gets one expression an input and returns the result's. */
+  /** An elementwise node; `f` gets one expression an input (a literal for a constant of one element) and returns the result's. */
   map(inputs: readonly Value[], f: (...args: Expr[]) => Expr, shape?: readonly number[]): Value {
-    const expr = f(...inputs.map((v, i) => arg(i, v.type.dtype)));
-    const attrs: ElementwiseAttrs = { expr, ...(shape ? { shape } : {}) };
-    return this.op('elementwise', inputs, attrs)[0]!;
+    const operands = inputs.filter((v) => literalOf(v) === undefined);
+    const kept = [...new Set(operands.length ? operands : inputs)];
+    const expr = f(...inputs.map((v) => (kept.includes(v) ? arg(kept.indexOf(v), v.type.dtype) : literalOf(v)!)));
+    const full = broadcastShapes(...inputs.map((v) => v.type.shape), ...(shape ? [shape] : []));
+    const attrs: ElementwiseAttrs = { expr, ...(sameShape(full, broadcastShapes(...kept.map((v) => v.type.shape))) ? {} : { shape: full }) };
+    return this.op('elementwise', kept, attrs)[0]!;
   }
 
   /** `v` broadcast to `shape`; itself where it has it already. */
   expand(v: Value, shape: readonly number[]): Value {
     const full = broadcastShapes(v.type.shape, shape);
-    return full.length === v.type.shape.length && full.every((d, i) => d === v.type.shape[i]) ? v : this.map([v], (x) => x, full);
+    return sameShape(full, v.type.shape) ? v : this.map([v], (x) => x, full);
   }
 
   reshape(v: Value, shape: readonly number[]): Value {
-    return shape.length === v.type.shape.length && shape.every((d, i) => d === v.type.shape[i]) ? v : this.op('reshape', [v], { shape })[0]!;
+    return sameShape(shape, v.type.shape) ? v : this.op('reshape', [v], { shape })[0]!;
   }
 
   transpose(v: Value, perm: readonly number[]): Value {

@@ -1,7 +1,24 @@
 /** The table of ONNX operators, by domain and name. One file a family; adding an operator is one entry in its family's list. */
 import type { OnnxOp } from './types.js';
+import { castOps } from './cast.js';
+import { elementwiseOps } from './elementwise.js';
+import { generateOps } from './generate.js';
+import { indexingOps } from './indexing.js';
+import { linearOps } from './linear.js';
+import { movementOps } from './movement.js';
+import { reductionOps } from './reduction.js';
+import { sortingOps } from './sorting.js';
 
-const families: readonly (readonly OnnxOp[])[] = [];
+const families: readonly (readonly OnnxOp[])[] = [
+  castOps,
+  elementwiseOps,
+  generateOps,
+  indexingOps,
+  linearOps,
+  movementOps,
+  reductionOps,
+  sortingOps,
+];
 
 const key = (domain: string, op: string): string => `${domain === 'ai.onnx' ? '' : domain}:${op}`;
 const table: ReadonlyMap<string, OnnxOp> = new Map(families.flat().map((o) => [key(o.domain ?? '', o.op), o]));

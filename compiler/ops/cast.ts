@@ -1,0 +1,51 @@
+/** Element type conversions, and operators that return their input. */
+import { tensorOf, toNumbers } from '../ir/tensor.js';
+import type { DType } from '../ir/dtype.js';
+import { cast } from '../kir/build.js';
+import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
+
+/** TensorProto.DataType to element type; the types that are missing here (strings, complex, 8- and 4-bit floats and integers) spc has not. */
+export const dtypeOfOnnx: ReadonlyMap<number, DType> = new Map<number, DType>([
+  [1, 'f32'], [2, 'u8'], [3, 'i8'], [4, 'u16'], [5, 'i16'], [6, 'i32'], [7, 'i64'], [9, 'bool'], [10, 'f16'], [11, 'f64'], [12, 'u32'], [13, 'u64'], [16, 'bf16'],
+]);
+
+/** The element type that attribute `name` (a TensorProto.DataType) names. */
+export const dtypeAttr = (n: OnnxNode, name: string, fallback?: number): DType => {
+  const code = n.attr.int(name, fallback);
+  return dtypeOfOnnx.get(code) ?? n.unsupported(`${name}=${code} is an element type that spc does not have`);
+};
+
+const castOp = defineOnnxOp({
+  op: 'Cast',
+  limits: 'strings, 8-bit floats and 4-bit types',
+  lower(n) {
+    const to = dtypeAttr(n, 'to');
+    return n.g.map([n.input(0, 'input')], (x) => cast(x, to));
+  },
+});
+
+const castLike = defineOnnxOp({
+  op: 'CastLike',
+  limits: 'strings, 8-bit floats and 4-bit types',
+  lower(n) {
+    const to = n.input(1, 'target_type').type.dtype;
+    return n.g.map([n.input(0, 'input')], (x) => cast(x, to));
+  },
+});
+
+const identity = defineOnnxOp({ op: 'Identity', lower: (n) => n.input(0, 'input') });
+
+/** At inference nothing is dropped and the mask, where asked for, is all ones (bool; the data's type before opset 10). */
+const dropout = defineOnnxOp({
+  op: 'Dropout',
+  limits: 'inference only',
+  lower(n) {
+    const x = n.input(0, 'data');
+    const training = n.constant(2, 'training_mode');
+    if (training && toNumbers(training)[0]) n.unsupported('training_mode is true', 'export the model for inference');
+    if (!n.usesOutput(1)) return [x, undefined];
+    return [x, n.g.expand(n.g.constant(tensorOf(n.opset < 10 ? x.type.dtype : 'bool', [], [1])), x.type.shape)];
+  },
+});
+
+export const castOps: readonly OnnxOp[] = [castOp, castLike, identity, dropout];
