@@ -1,24 +1,21 @@
 /** Plan -> C project: model header and source, weights, CMake file, a small main. */
+import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/emit/c-abi.js';
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
+import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
+import { cArray, EMBED_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from '../../compiler/emit/weights.js';
 import { commentSafe, Writer } from '../../compiler/emit/writer.js';
-import { dtypes } from '../../compiler/ir/dtype.js';
-import { elementCount, formatType, type TensorType } from '../../compiler/ir/types.js';
-import type { BufferRef, Plan, PlanPort, PlanStep } from '../../compiler/plan/types.js';
+import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cDialect } from './dialect.js';
 import type { Isa } from './isa.js';
 import { splitPhases, type Phase } from './phases.js';
-import { cmakeFile, mainSource } from './project.js';
-import { cArray, EMBED_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from './weights.js';
+import { cmakeFile } from './project.js';
 
 /** Kernels per C file when there are many, so that a build runs in parallel and a compiler's memory stays small. */
 const LINES_PER_FILE = 6000;
 /** Below this much work (multiply-adds or elements) a step is not shared among threads: waking them costs more. */
 const PARALLEL_WORK = 40_000;
-
-const portBytes = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;
-const headerComment = (lines: readonly string[]): string => `/*\n${lines.map((l) => ` * ${commentSafe(l)}`).join('\n')}\n */\n`;
 
 interface Addressing {
   /** C expression for a buffer, of the pointer type that a parameter of `dtype` has. */
@@ -40,14 +37,6 @@ function addressing(options: EmitOptions, plan: Plan, embedded: boolean, offsets
   };
 }
 
-/** A parameter may be `restrict` unless the planner made the step work in place. */
-function aliased(step: PlanStep): boolean {
-  const key = (r: BufferRef): string => (r.kind === 'arena' ? `a${r.offset}` : `${r.kind}${r.index}`);
-  const outs = step.kernel.params.flatMap((p, i) => (p.role === 'out' || p.role === 'scratch' ? [key(step.args[i]!)] : []));
-  const ins = step.kernel.params.flatMap((p, i) => (p.role === 'in' ? [key(step.args[i]!)] : []));
-  return ins.some((k) => outs.includes(k));
-}
-
 function usedParams(step: PlanStep, text: string): boolean[] {
   return step.kernel.params.map((p) => new RegExp(`\\b${p.name}\\b`).test(text));
 }
@@ -57,7 +46,7 @@ interface EmittedStep {
 }
 
 function emitKernel(step: PlanStep, name: string): EmittedStep {
-  const noRestrict = aliased(step);
+  const noRestrict = worksInPlace(step);
   return {
     phases: splitPhases(step.kernel).map((phase) => {
       const body = new Writer();
@@ -109,32 +98,10 @@ function callLines(step: PlanStep, e: EmittedStep['phases'][number], adr: Addres
   return [`${e.symbol}(${args.join(', ')});`];
 }
 
-function infoTables(plan: Plan, options: EmitOptions, weightsInFile: number): string {
-  const w = new Writer();
-  const ports = (kind: string, list: readonly PlanPort[]): void => {
-    list.forEach((p, i) => w.line(`static const int64_t ${kind}_${i}_shape[] = {${p.type.shape.length ? p.type.shape.join(', ') : '1'}};`));
-    w.line(`static const spc_tensor_info ${kind}_info[] = {`);
-    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, ${kind}_${i}_shape, ${portBytes(p.type)}},`));
-    if (list.length === 0) w.line('  {0}');
-    w.line('};');
-  };
-  ports('input', plan.inputs);
-  ports('output', plan.outputs);
-  w.line('static const char *const step_names[] = {');
-  for (const s of plan.steps) w.line(`  ${JSON.stringify(s.origins[0]?.node ?? s.kernel.name)},`);
-  if (plan.steps.length === 0) w.line('  ""');
-  w.line('};');
-  w.line(`static const spc_model_info model_info = {`);
-  w.line(`  SPC_ABI_VERSION, "${options.name}", ${plan.inputs.length}, ${plan.outputs.length}, input_info, output_info,`);
-  w.line(`  (sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${plan.arenaBytes}, ${plan.alignment}, ${weightsInFile}, ${plan.steps.length}, step_names`);
-  w.line('};');
-  return w.text();
-}
-
 export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles {
   const { name } = options;
   const files = new Map<string, string | Uint8Array>();
-  const top = headerComment([`${name}: compiled from ONNX model '${plan.model}' by spc. Do not edit: compile the model again.`, ...options.header]);
+  const top = fileHead(plan, name, options.header);
   const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
   const { blob, offsets } = embedded ? { blob: new Uint8Array(0), offsets: [] } : weightsBlob(plan);
   const adr = addressing(options, plan, embedded, offsets);
@@ -142,8 +109,7 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   files.set(`${name}.h`, modelHeader(plan, name, top));
   const emitted = plan.steps.map((s) => emitKernel(s, name));
   const kernels = plan.steps.map((s, i) => {
-    const doc = `/*\n${s.kernel.doc.map((l) => ` * ${commentSafe(l)}`).join('\n')}\n */\n`;
-    return doc + emitted[i]!.phases.map((e) => e.text).join('\n');
+    return commentBlock(s.kernel.doc) + emitted[i]!.phases.map((e) => e.text).join('\n');
   });
   const lines = kernels.reduce((n, k) => n + k.split('\n').length, 0);
   const split = lines > LINES_PER_FILE;
@@ -174,7 +140,10 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   else if (options.weights !== 'file') w.line(`extern const unsigned char ${name}_weights[];`);
   if (!split) for (const k of kernels) w.line(k);
   plan.steps.forEach((s, i) => { for (const e of emitted[i]!.phases) if (isParallel(s, e.phase)) w.line(taskFunction(s, e)); });
-  w.line(infoTables(plan, options, options.weights === 'file' ? blob.length : 0));
+  w.line(infoTables(plan, name, {
+    contextBytes: `(sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${plan.arenaBytes}`,
+    weightsBytes: options.weights === 'file' ? blob.length : 0,
+  }));
   w.line(`const spc_model_info *${name}_info(void) { return &model_info; }`);
   w.line();
   const weightsSymbol = embedded || options.weights === 'file' ? 'NULL' : `${name}_weights`;
@@ -204,38 +173,9 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
     }
   }
   for (const f of ['include/spc.h', 'cpu/spc_runtime.h', 'cpu/spc_math.h', 'cpu/spc_vector.h']) files.set(f.split('/').at(-1)!, runtimeFile(f));
-  files.set('main.c', mainSource(name, top));
+  files.set('main.c', mainProgram(name, top));
   files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()].filter((f) => f.endsWith('.c') && f !== 'main.c')));
   return files;
 }
 
 const signature = (text: string): string => text.slice(0, text.indexOf(' {\n')).replace(/^static /, '');
-
-function modelHeader(plan: Plan, name: string, top: string): string {
-  const guard = `${name.toUpperCase()}_H`;
-  const ports = (list: readonly PlanPort[]): string => list.map((p, i) => ` *   [${i}] ${commentSafe(p.name)}: ${formatType(p.type)}, ${portBytes(p.type)} bytes`).join('\n');
-  return `${top}#ifndef ${guard}
-#define ${guard}
-#include "spc.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/*
- * inputs
-${ports(plan.inputs) || ' *   none'}
- * outputs
-${ports(plan.outputs) || ' *   none'}
- */
-const spc_model_info *${name}_info(void);
-spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context);
-spc_status ${name}_run(spc_context *context, const void *const *inputs, void *const *outputs);
-void ${name}_destroy(spc_context *context);
-
-#ifdef __cplusplus
-}
-#endif
-#endif
-`;
-}

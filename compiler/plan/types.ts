@@ -3,7 +3,7 @@
  */
 import type { Tensor } from '../ir/tensor.js';
 import type { NodeId, Origin, TensorType, ValueId } from '../ir/types.js';
-import type { Kernel } from '../kir/types.js';
+import type { Kernel, KernelParam } from '../kir/types.js';
 
 /** Where a kernel argument lies. Offsets are in bytes. */
 export type BufferRef =
@@ -58,4 +58,13 @@ export interface Plan {
   readonly arenaBytes: number;
   readonly unsharedBytes: number;
   readonly alignment: number;
+}
+
+/** True where the planner made a step write over one of its own operands: its pointers may not be declared `restrict`. */
+export function worksInPlace(step: PlanStep): boolean {
+  const key = (r: BufferRef): string => (r.kind === 'arena' ? `arena ${r.offset}` : `${r.kind} ${r.index}`);
+  const keysOf = (...roles: KernelParam['role'][]): string[] =>
+    step.kernel.params.flatMap((p, i) => (roles.includes(p.role) ? [key(step.args[i]!)] : []));
+  const written = keysOf('out', 'scratch');
+  return keysOf('in').some((k) => written.includes(k));
 }

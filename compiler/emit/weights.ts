@@ -1,10 +1,10 @@
 /** Constants of a plan as C: named arrays where small, one aligned binary where large. */
-import { dtypes } from '../../compiler/ir/dtype.js';
-import { denseData, tensorBytes } from '../../compiler/ir/tensor.js';
-import { elementCount, formatType } from '../../compiler/ir/types.js';
-import { cTypes, literal } from '../../compiler/emit/c-like.js';
-import { commentSafe } from '../../compiler/emit/writer.js';
-import type { Plan, PlanConstant } from '../../compiler/plan/types.js';
+import { dtypes } from '../ir/dtype.js';
+import { denseData, tensorBytes } from '../ir/tensor.js';
+import { elementCount, formatType } from '../ir/types.js';
+import { cTypes, literal } from './c-like.js';
+import { commentSafe } from './writer.js';
+import type { Plan, PlanConstant } from '../plan/types.js';
 
 /** Weights up to this many bytes are C arrays; above, a binary file. */
 export const EMBED_LIMIT = 192 * 1024;
@@ -12,8 +12,8 @@ export const EMBED_LIMIT = 192 * 1024;
 const constantBytes = (c: PlanConstant): number => elementCount(c.tensor.shape) * dtypes[c.tensor.dtype].bytes;
 export const weightBytes = (plan: Plan): number => plan.constants.reduce((s, c) => s + constantBytes(c), 0);
 
-/** A constant as a C array, aligned for the target. f16 and bf16 are their bit patterns. */
-export function cArray(name: string, c: PlanConstant, alignment: number): string {
+/** A constant as a C array, aligned where asked. f16 and bf16 are their bit patterns. */
+export function cArray(name: string, c: PlanConstant, alignment?: number): string {
   const { dtype } = c.tensor;
   const data = denseData(c.tensor);
   const bits = dtype === 'f16' || dtype === 'bf16' || dtype === 'bool';
@@ -26,7 +26,7 @@ export function cArray(name: string, c: PlanConstant, alignment: number): string
   }
   if (line.trim()) text.push(line.trimEnd());
   if (data.length === 0) text.push('  0');
-  return `/* ${commentSafe(c.origin)} ${formatType(c.tensor)} */\nstatic const ${cTypes.storage[dtype]} ${name}[${Math.max(1, data.length)}] __attribute__((aligned(${alignment}))) = {\n${text.join('\n')}\n};\n`;
+  return `/* ${commentSafe(c.origin)} ${formatType(c.tensor)} */\nstatic const ${cTypes.storage[dtype]} ${name}[${Math.max(1, data.length)}]${alignment ? ` __attribute__((aligned(${alignment})))` : ''} = {\n${text.join('\n')}\n};\n`;
 }
 
 /** All constants in one binary, each aligned. */
