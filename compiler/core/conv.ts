@@ -4,19 +4,16 @@ import { elementCount, formatType, type TensorType } from '../ir/types.js';
 import { add, and, cast, compare, constant, div, forLoop, ifStmt, mul, ref, sub } from '../kir/build.js';
 import type { Expr, Stmt } from '../kir/types.js';
 import { accumulatorOf } from './matmul.js';
+import { parted, placed, windowCounts, type Layout, type WindowAttrs } from './spatial.js';
 import { defineCoreOp } from './types.js';
 
-export interface ConvAttrs {
-  /** One entry a spatial dimension; `pads` are [before, after]. */
-  readonly strides: readonly number[];
-  readonly dilations: readonly number[];
-  readonly pads: readonly (readonly [number, number])[];
+export interface ConvAttrs extends WindowAttrs {
   readonly group: number;
   /**
    * Order of data dimensions: `ncs` is [N, C, spatial...] with weights [O, C/group, spatial...] (ONNX); `nsc` is
    * [N, spatial..., C] with weights [spatial..., C/group, O].
    */
-  readonly layout: 'ncs' | 'nsc';
+  readonly layout: Layout;
   readonly out: DType;
 }
 
@@ -27,25 +24,15 @@ export function convGeometry(attrs: ConvAttrs, [x, w]: readonly TensorType[]) {
     throw new NodeProblem('SPC2004', `convolution with ${spatial} spatial dimensions needs operands of rank ${spatial + 2}`);
   }
   const ncs = attrs.layout === 'ncs';
-  const input = ncs ? x.shape.slice(2) : x.shape.slice(1, -1);
+  const { n: batch, c: channels, spatial: input } = parted(attrs.layout, x.shape);
   const kernel = ncs ? w.shape.slice(2) : w.shape.slice(0, -2);
-  const channels = ncs ? x.shape[1]! : x.shape.at(-1)!;
   const [outChannels, perGroup] = ncs ? [w.shape[0]!, w.shape[1]!] : [w.shape.at(-1)!, w.shape.at(-2)!];
   if (perGroup * attrs.group !== channels || outChannels % attrs.group !== 0) {
     throw new NodeProblem('SPC2004', `${channels} input and ${outChannels} output channels do not fit weights ${formatType(w)} in ${attrs.group} group(s)`);
   }
-  const output = input.map((extent, d) => {
-    const window = (kernel[d]! - 1) * attrs.dilations[d]! + 1;
-    const [before, after] = attrs.pads[d]!;
-    return Math.floor((extent + before + after - window) / attrs.strides[d]!) + 1;
-  });
-  if (output.some((d) => d < 1)) throw new NodeProblem('SPC2004', `kernel ${kernel.join('x')} is larger than the padded input ${input.join('x')}`);
-  return { batch: x.shape[0]!, channels, outChannels, perGroup, input, kernel, output };
+  const output = windowCounts(attrs, input, kernel);
+  return { batch, channels, outChannels, perGroup, input, kernel, output };
 }
-
-/** Puts batch, channel and spatial coordinates in the order of the layout. */
-export const placed = <T>(layout: 'ncs' | 'nsc', n: T, c: T, spatial: readonly T[]): T[] =>
-  layout === 'ncs' ? [n, c, ...spatial] : [n, ...spatial, c];
 
 /** Conditions under which coordinate `at` lies inside [0, extent); those that always hold are left out. */
 export function insideChecks(at: Expr, extent: number, canBeLow: boolean, canBeHigh: boolean): Expr[] {
@@ -66,8 +53,7 @@ export const conv = defineCoreOp<ConvAttrs>({
     const g = convGeometry(attrs, [x!, w!]);
     const acc = accumulatorOf(attrs.out);
     return k.forEach(y!.shape, (i) => {
-      const n = i[0]!;
-      const [o, at] = attrs.layout === 'ncs' ? [i[1]!, i.slice(2)] : [i.at(-1)!, i.slice(1, -1)];
+      const { n, c: o, spatial: at } = parted(attrs.layout, i);
       const sum = k.variable('sum', constant(acc, 0));
       const c = k.name('c');
       const taps = g.kernel.map(() => k.name('k'));

@@ -6,15 +6,24 @@ import type { CoreOp } from './types.js';
 import { argReduce } from './arg-reduce.js';
 import { concat } from './concat.js';
 import { conv } from './conv.js';
+import { convTranspose } from './conv-transpose.js';
 import { cumsum } from './cumsum.js';
+import { determinant } from './determinant.js';
 import { elementwise } from './elementwise.js';
 import { gather, gatherElements, gatherNd } from './gather.js';
+import { gridSample } from './grid-sample.js';
 import { matmul } from './matmul.js';
+import { normalize } from './normalize.js';
 import { pad } from './pad.js';
+import { pool } from './pool.js';
+import { dequantize, quantize } from './quantize.js';
 import { reduce } from './reduce.js';
+import { resample } from './resample.js';
 import { reshape } from './reshape.js';
+import { roiAlign } from './roi-align.js';
 import { scatterElements, scatterNd } from './scatter.js';
 import { slice } from './slice.js';
+import { softmax } from './softmax.js';
 import { topk } from './topk.js';
 import { transpose } from './transpose.js';
 
@@ -22,18 +31,28 @@ export const coreOps = {
   argReduce,
   concat,
   conv,
+  convTranspose,
   cumsum,
+  dequantize,
+  determinant,
   elementwise,
   gather,
   gatherElements,
   gatherNd,
+  gridSample,
   matmul,
+  normalize,
   pad,
+  pool,
+  quantize,
   reduce,
+  resample,
   reshape,
+  roiAlign,
   scatterElements,
   scatterNd,
   slice,
+  softmax,
   topk,
   transpose,
 } as const;
