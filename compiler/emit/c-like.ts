@@ -67,7 +67,8 @@ function shortestF32(x: number): string {
   return String(x);
 }
 
-const precedence: Partial<Record<string, number>> = { '*': 3, '/': 3, '%': 3, '+': 4, '-': 4, '<<': 5, '>>': 5, '<': 6, '<=': 6, '>': 6, '>=': 6, '==': 7, '!=': 7, '&': 8, '^': 9, '|': 10 };
+const precedence: Partial<Record<string, number>> = { '*': 3, '/': 3, '%': 3, '+': 4, '-': 4, '<<': 5, '>>': 5, '<': 6, '<=': 6, '>': 6, '>=': 6, '==': 7, '!=': 7, '&': 8, '^': 9, '|': 10, '&&': 11, '||': 12 };
+const logical: Partial<Record<BinaryOp, string>> = { and: '&&', or: '||', xor: '!=' };
 
 /** Text with the binding strength of its outermost operator (0 binds tightest). */
 interface Piece { readonly text: string; readonly level: number }
@@ -91,10 +92,10 @@ export class CLikePrinter {
 
   private infixPiece(op: string, a: Expr, b: Expr): Piece {
     const level = precedence[op]!;
-    // bitwise and shift operands are always parenthesised when compound: compilers warn otherwise
-    const strict = level >= 5;
+    // compilers warn where a reader has to know that & binds before |, or << after +: parenthesise what is not plain arithmetic
+    const loosest = level <= 4 ? level : level === 6 || level === 7 ? 4 : level === 11 ? 7 : 0;
     const left = this.piece(a), right = this.piece(b);
-    return { text: `${inside(left, strict ? 0 : level)} ${op} ${inside(right, strict ? 0 : level - 1)}`, level };
+    return { text: `${inside(left, level === 11 ? 11 : loosest)} ${op} ${inside(right, level <= 4 ? level - 1 : loosest)}`, level };
   }
 
   private piece(e: Expr): Piece {
@@ -129,7 +130,7 @@ export class CLikePrinter {
     if ((e.op === 'div' || e.op === 'mod') && !isFloatType(t) && t !== 'index' && !(e.b.kind === 'const' && Number(e.b.value) !== 0)) {
       return atom(`spc_i${e.op}(${this.expr(e.a)}, ${this.expr(e.b)})`);
     }
-    const piece = this.infixPiece(infix[e.op]!, e.a, e.b);
+    const piece = this.infixPiece((t === 'bool' && e.type.lanes === 1 && logical[e.op]) || infix[e.op]!, e.a, e.b);
     // C computes small integers as int: bring the result back into its type
     return isSmallInt(t) && e.type.lanes === 1 ? { text: `(${this.dialect.value[t]})(${piece.text})`, level: 2 } : piece;
   }
@@ -189,7 +190,7 @@ export class CLikePrinter {
         break;
       case 'let': w.line(`const ${this.typeName(s.value.type)} ${s.name} = ${this.expr(s.value)};`); break;
       case 'var': w.line(`${this.typeName(s.value.type)} ${s.name} = ${this.expr(s.value)};`); break;
-      case 'assign': w.line(`${s.name} = ${this.expr(s.value)};`); break;
+      case 'assign': w.line(this.assignText(s.name, s.value)); break;
       case 'store': this.storeStatement(w, s); break;
       case 'array': {
         this.buffers.set(s.name, s.dtype);
@@ -200,6 +201,11 @@ export class CLikePrinter {
       }
       case 'comment': w.line(`/* ${commentSafe(s.text)} */`); break;
     }
+  }
+
+  private assignText(name: string, value: Expr): string {
+    const accumulates = value.kind === 'binary' && value.op === 'add' && value.a.kind === 'ref' && value.a.name === name && !isSmallInt(value.type.dtype);
+    return accumulates ? `${name} += ${this.expr(value.b)};` : `${name} = ${this.expr(value)};`;
   }
 
   private storeStatement(w: Writer, s: Extract<Stmt, { kind: 'store' }>): void {

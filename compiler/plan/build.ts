@@ -24,9 +24,14 @@ function storageRoots(graph: Graph): Map<ValueId, ValueId> {
   const roots = new Map<ValueId, ValueId>();
   for (const id of graph.values.keys()) roots.set(id, id);
   const outputs = new Set(graph.outputs.map((o) => o.value));
+  const computed = new Set(graph.nodes.flatMap((n) => (coreOp(n.kind).alias ? [] : n.outputs)));
   for (const node of graph.nodes) {
-    // a graph output needs memory of its own: it is copied there instead of renamed
-    if (coreOp(node.kind).alias && !outputs.has(node.outputs[0]!)) roots.set(node.outputs[0]!, roots.get(node.inputs[0]!)!);
+    if (!coreOp(node.kind).alias) continue;
+    const to = node.outputs[0]!, from = roots.get(node.inputs[0]!)!;
+    if (!outputs.has(to)) roots.set(to, from);
+    // a graph output has memory of its own: what it renames is computed there, or, where it is itself an input, a constant or
+    // an output, copied
+    else if (computed.has(from) && !outputs.has(from)) for (const [v, root] of roots) if (root === from) roots.set(v, to);
   }
   return roots;
 }
@@ -161,7 +166,7 @@ export function buildPlan(graph: Graph, target: Target): Plan {
   const inputIndex = new Map(graph.inputs.map((id, i) => [id, i] as const));
   const produced = new Set(graph.nodes.flatMap((n) => n.outputs));
 
-  const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) !== n.outputs[0]));
+  const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) === roots.get(n.inputs[0]!)));
   const drafts = nodes.map((n, i) => lowerNode(graph, n, target, i));
   const fixed = new Set<ValueId>([...graph.inputs, ...outputIndex.keys()]);
   if (target.inPlace) chooseInPlace(graph, drafts, nodes, roots, fixed);
