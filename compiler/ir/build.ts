@@ -7,7 +7,7 @@ import { broadcastShapes, type ElementwiseAttrs } from '../core/elementwise.js';
 import { arg, constant } from '../kir/build.js';
 import { evaluateNode } from '../kir/evaluate.js';
 import type { Expr } from '../kir/types.js';
-import { denseData, numberAt, type Tensor } from './tensor.js';
+import { checkedElementCount, denseData, numberAt, type Tensor } from './tensor.js';
 import { elementCount, sameShape, type Graph, type Node, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
 /** Results up to this many elements are folded while building; larger ones wait for the pass fold-constants. */
@@ -24,7 +24,7 @@ export class GraphBuilder {
   private readonly values = new Map<ValueId, Value>();
   private readonly nodes: Node[] = [];
   private readonly inputIds: ValueId[] = [];
-  private readonly names = new Set<string>();
+  private readonly names = new Map<string, ValueId>();
   private nextId = 0;
   /** ONNX node that new nodes come from. */
   origin: Origin = { node: '', op: '' };
@@ -33,15 +33,17 @@ export class GraphBuilder {
 
   constructor(readonly name: string) {}
 
-  private uniqueName(wanted: string): string {
+  private uniqueName(wanted: string, id: ValueId): string {
     let name = wanted || 'v';
     for (let i = 1; this.names.has(name); i++) name = `${wanted || 'v'}_${i}`;
-    this.names.add(name);
+    this.names.set(name, id);
     return name;
   }
 
   private newValue(type: TensorType, name: string, tensor?: Tensor): Value {
-    const value: Value = { id: this.nextId++, name: this.uniqueName(name), type: { dtype: type.dtype, shape: type.shape }, ...(tensor ? { constant: tensor } : {}) };
+    checkedElementCount(type.dtype, type.shape);
+    const id = this.nextId++;
+    const value: Value = { id, name: this.uniqueName(name, id), type: { dtype: type.dtype, shape: type.shape }, ...(tensor ? { constant: tensor } : {}) };
     this.values.set(value.id, value);
     return value;
   }
@@ -54,6 +56,27 @@ export class GraphBuilder {
 
   constant(tensor: Tensor, name = 'const'): Value {
     return this.newValue(tensor, name, tensor);
+  }
+
+  /** A point in time for {@link rename}. */
+  mark(): number {
+    return this.nextId;
+  }
+
+  /**
+   * Gives a value its ONNX name once its operator is lowered; intermediate values of the operator give way. Values made before
+   * `since` (a {@link mark}) keep theirs: an Identity returns its input. Returns the value under its name.
+   */
+  rename(value: Value, name: string, since: number): Value {
+    if (value.id < since || value.name === name) return value;
+    const holder = this.values.get(this.names.get(name) ?? -1);
+    if (holder && holder.id < since) return value;
+    this.names.delete(value.name);
+    this.names.set(name, value.id);
+    const renamed = { ...value, name };
+    this.values.set(value.id, renamed);
+    if (holder) this.values.set(holder.id, { ...holder, name: this.uniqueName(name, holder.id) });
+    return renamed;
   }
 
   /** Adds a node of a core operator; returns its outputs (constants where all inputs are and the result is small). */

@@ -1,6 +1,7 @@
 /** Constant tensors: dense, or sparse as they came from ONNX and kept so until a layout is chosen. */
 import { createHash } from 'node:crypto';
 import { getFloat16, setFloat16 } from '@petamoriken/float16';
+import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { dtypes, type DType, type TypedArray } from './dtype.js';
 import { elementCount, type TensorType } from './types.js';
 
@@ -18,6 +19,20 @@ export interface SparseTensor extends TensorType {
 }
 
 export type Tensor = DenseTensor | SparseTensor;
+
+/** Largest tensor in bytes: what a JavaScript typed array of any element type can hold. */
+export const MAX_TENSOR_BYTES = 2 ** 32;
+
+/** Checks that all dims are non-negative and their product addressable; returns the element count. */
+export function checkedElementCount(dtype: DType, shape: readonly number[]): number {
+  if (shape.some((d) => !Number.isSafeInteger(d) || d < 0)) throw new NodeProblem('SPC1014', `dims [${shape.join(',')}] are not all non-negative integers`, 'the file is damaged; export the model again');
+  // Zero extents must not hide an overflow of the others' product (strides are computed from it).
+  const bytes = shape.reduce((a, d) => a * Math.max(d, 1), dtypes[dtype].bytes);
+  if (bytes > MAX_TENSOR_BYTES) {
+    throw new NodeProblem('SPC1015', `${dtype}[${shape.join(',')}] is ${bytes.toExponential(2)} bytes; the largest tensor is 4 GiB`, 'check the dims bound with --dim; if they are right the file is damaged');
+  }
+  return shape.reduce((a, d) => a * d, 1);
+}
 
 export function denseTensor(dtype: DType, shape: readonly number[], data: TypedArray): DenseTensor {
   if (data.length !== elementCount(shape)) {

@@ -4,7 +4,7 @@
  */
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { dtypes, integerRange, type DType, type TypedArray } from '../ir/dtype.js';
-import { denseTensor, newArray, type DenseTensor, type SparseTensor, type Tensor } from '../ir/tensor.js';
+import { checkedElementCount, denseTensor, newArray, type DenseTensor, type SparseTensor, type Tensor } from '../ir/tensor.js';
 import { contiguousStrides } from '../ir/types.js';
 import { readExternalData } from './external-data.js';
 import { decodeMessage, isPresent, longToNumber, type Long, type SparseTensorProto, type TensorProto } from './proto.js';
@@ -29,20 +29,6 @@ export function dtypeFromOnnx(code: number): DType {
   if (known?.dtype) return known.dtype;
   throw new NodeProblem('SPC1013', `element type ${known ? known.name : `code ${code}`} is not supported`,
     `supported are ${Object.values(dataTypes).filter((t) => t.dtype).map((t) => t.name).join(', ')}; convert the model, or cast outside of it`);
-}
-
-/** Largest tensor in bytes: what a JavaScript typed array of any element type can hold. */
-export const MAX_TENSOR_BYTES = 2 ** 32;
-
-/** Checks that all dims are non-negative and their product addressable; returns the element count. */
-export function checkedElementCount(dtype: DType, shape: readonly number[]): number {
-  if (shape.some((d) => !Number.isSafeInteger(d) || d < 0)) throw new NodeProblem('SPC1014', `dims [${shape.join(',')}] are not all non-negative integers`, 'the file is damaged; export the model again');
-  // Zero extents must not hide an overflow of the others' product (strides are computed from it).
-  const bytes = shape.reduce((a, d) => a * Math.max(d, 1), dtypes[dtype].bytes);
-  if (bytes > MAX_TENSOR_BYTES) {
-    throw new NodeProblem('SPC1015', `${dtype}[${shape.join(',')}] is ${bytes.toExponential(2)} bytes; the largest tensor is 4 GiB`, 'check the dims bound with --dim; if they are right the file is damaged');
-  }
-  return shape.reduce((a, d) => a * d, 1);
 }
 
 /** Which TensorProto field holds an element type that is not stored raw. */

@@ -1,6 +1,7 @@
 /** The table of ONNX operators, by domain and name. One file a family; adding an operator is one entry in its family's list. */
 import type { OnnxOp } from './types.js';
 import { castOps } from './cast.js';
+import { constantOps } from './constant.js';
 import { elementwiseOps } from './elementwise.js';
 import { generateOps } from './generate.js';
 import { indexingOps } from './indexing.js';
@@ -11,6 +12,7 @@ import { sortingOps } from './sorting.js';
 
 const families: readonly (readonly OnnxOp[])[] = [
   castOps,
+  constantOps,
   elementwiseOps,
   generateOps,
   indexingOps,
