@@ -37,8 +37,8 @@ export function infoTables(plan: Plan, name: string, sizes: { readonly contextBy
   return w.text();
 }
 
-/** <name>.h */
-export function modelHeader(plan: Plan, name: string, top: string): string {
+/** <name>.h; `extra` are the target's own declarations. */
+export function modelHeader(plan: Plan, name: string, top: string, extra = ''): string {
   const guard = `${name.toUpperCase()}_H`;
   const ports = (list: readonly PlanPort[]): string => list.map((p, i) => ` *   [${i}] ${commentSafe(p.name)}: ${formatType(p.type)}, ${portBytes(p.type)} bytes`).join('\n');
   return `${top}#ifndef ${guard}
@@ -59,7 +59,7 @@ const spc_model_info *${name}_info(void);
 spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context);
 spc_status ${name}_run(spc_context *context, const void *const *inputs, void *const *outputs);
 void ${name}_destroy(spc_context *context);
-
+${extra}
 #ifdef __cplusplus
 }
 #endif

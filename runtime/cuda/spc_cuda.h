@@ -1,0 +1,96 @@
+/*
+ * spc_cuda.h - all that compiled models use of CUDA, in two versions with one meaning: nvcc's, and the host emulation of
+ * spc_emu.h for every other compiler. Kernels use threadIdx, blockIdx, blockDim, gridDim, __syncthreads and what is defined here,
+ * nothing else; the host side uses spc_dev_*, never the CUDA runtime itself.
+ */
+#ifndef SPC_CUDA_H
+#define SPC_CUDA_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spc.h"
+
+#define SPC_WARP_SIZE 32
+/* Threads in a block of a one-dimensional kernel, and the most blocks it is launched with (further elements: grid-stride loop). */
+#ifndef SPC_THREADS
+#define SPC_THREADS 128
+#endif
+#ifndef SPC_MAX_BLOCKS
+#define SPC_MAX_BLOCKS 4096
+#endif
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime.h>
+
+#define SPC_DEVICE static __device__ __forceinline__
+/* SPC_LAUNCH(kernel, blocks, threads, bytes of dynamic shared memory, stream, arguments...) */
+#define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
+/* Declares the dynamic shared memory of a kernel as `unsigned char *name`. */
+#define SPC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+
+/* The value of lane (own lane xor mask). All 32 lanes must take part. */
+template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+
+typedef cudaStream_t spc_stream;
+static inline spc_status spc_dev_check(cudaError_t e) { return e == cudaSuccess ? SPC_OK : e == cudaErrorMemoryAllocation ? SPC_ERROR_MEMORY : SPC_ERROR_DEVICE; }
+static inline spc_status spc_dev_alloc(void **p, size_t bytes) { return spc_dev_check(cudaMalloc(p, bytes)); }
+static inline void spc_dev_free(void *p) { cudaFree(p); }
+static inline spc_status spc_dev_upload(void *to, const void *from, size_t bytes, spc_stream s) { return spc_dev_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s)); }
+static inline spc_status spc_dev_download(void *to, const void *from, size_t bytes, spc_stream s) { return spc_dev_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s)); }
+static inline spc_status spc_dev_stream_create(spc_stream *s) { return spc_dev_check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking)); }
+static inline void spc_dev_stream_destroy(spc_stream s) { cudaStreamDestroy(s); }
+static inline spc_status spc_dev_sync(spc_stream s) { return spc_dev_check(cudaStreamSynchronize(s)); }
+/* Whether a launch since the last call was refused. */
+static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cudaGetLastError()); }
+
+#else /* the host emulation */
+
+#include "spc_emu.h"
+
+#define SPC_DEVICE static inline
+#define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) ((void)(stream), spc_emu::launch(grid, block, shared, [&] { kernel(__VA_ARGS__); }))
+#define SPC_SHARED(name) unsigned char *name = spc_emu::current_launch()->shared
+
+template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) {
+  static_assert(sizeof(T) == 4, "shuffles move 32 bits");
+  uint32_t in, out;
+  memcpy(&in, &value, 4);
+  spc_emu::collective(100 + mask, &in, 1, &out, 1, 0, [mask](spc_emu::Warp &w) {
+    for (int lane = 0; lane < SPC_WARP_SIZE; lane++) w.out[lane][0] = w.in[lane ^ mask][0];
+  });
+  T result;
+  memcpy(&result, &out, 4);
+  return result;
+}
+
+typedef struct spc_emu_stream *spc_stream; /* work is done at once: a stream carries nothing */
+static inline spc_status spc_dev_alloc(void **p, size_t bytes) {
+  *p = malloc(bytes);
+  if (*p) memset(*p, 0xFF, bytes);
+  return *p ? SPC_OK : SPC_ERROR_MEMORY;
+}
+static inline void spc_dev_free(void *p) { free(p); }
+static inline spc_status spc_dev_upload(void *to, const void *from, size_t bytes, spc_stream) { memcpy(to, from, bytes); return SPC_OK; }
+static inline spc_status spc_dev_download(void *to, const void *from, size_t bytes, spc_stream) { memcpy(to, from, bytes); return SPC_OK; }
+static inline spc_status spc_dev_stream_create(spc_stream *s) { *s = NULL; return SPC_OK; }
+static inline void spc_dev_stream_destroy(spc_stream) {}
+static inline spc_status spc_dev_sync(spc_stream) { return SPC_OK; }
+static inline spc_status spc_dev_launch_status(void) { return SPC_OK; }
+
+#endif
+
+#include "spc_scalar.hpp"
+
+/* Index of this thread in a one-dimensional grid, and the grid's size: the start and the step of a grid-stride loop. */
+template <class I> SPC_DEVICE I spc_thread_index() { return (I)blockIdx.x * (I)blockDim.x + (I)threadIdx.x; }
+template <class I> SPC_DEVICE I spc_thread_count() { return (I)gridDim.x * (I)blockDim.x; }
+/* Blocks for `extent` independent elements. */
+static inline unsigned spc_blocks(int64_t extent) {
+  const int64_t wanted = (extent + SPC_THREADS - 1) / SPC_THREADS;
+  return (unsigned)(wanted < SPC_MAX_BLOCKS ? wanted : SPC_MAX_BLOCKS);
+}
+
+#endif
