@@ -2,18 +2,11 @@
 import { tensorOf, toNumbers } from '../ir/tensor.js';
 import type { DType } from '../ir/dtype.js';
 import { cast } from '../kir/build.js';
+import { dtypeFromOnnx } from '../onnx/tensor.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
-/** TensorProto.DataType to element type; the types that are missing here (strings, complex, 8- and 4-bit floats and integers) spc has not. */
-export const dtypeOfOnnx: ReadonlyMap<number, DType> = new Map<number, DType>([
-  [1, 'f32'], [2, 'u8'], [3, 'i8'], [4, 'u16'], [5, 'i16'], [6, 'i32'], [7, 'i64'], [9, 'bool'], [10, 'f16'], [11, 'f64'], [12, 'u32'], [13, 'u64'], [16, 'bf16'],
-]);
-
 /** The element type that attribute `name` (a TensorProto.DataType) names. */
-export const dtypeAttr = (n: OnnxNode, name: string, fallback?: number): DType => {
-  const code = n.attr.int(name, fallback);
-  return dtypeOfOnnx.get(code) ?? n.unsupported(`${name}=${code} is an element type that spc does not have`);
-};
+export const dtypeAttr = (n: OnnxNode, name: string): DType => dtypeFromOnnx(n.attr.int(name));
 
 const castOp = defineOnnxOp({
   op: 'Cast',

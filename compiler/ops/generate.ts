@@ -39,7 +39,7 @@ const range = defineOnnxOp({
     const [from, to, step] = [start!, limit!, delta!].map((t) => toNumbers(t)[0]!) as [number, number, number];
     if (step === 0) throw new NodeProblem('SPC2006', 'a range with delta 0');
     const count = Math.max(0, Math.ceil((to - from) / step));
-    return n.g.constant(tensorOf(start!.dtype, [count], Array.from({ length: count }, (_, i) => from + i * step)));
+    return iota(n.g, start!.dtype, count, 1, 0, from, step);
   },
 });
 

@@ -51,6 +51,12 @@ export function requireFloat(v: Value): void {
   if (!isFloat(v.type.dtype)) throw new NodeProblem('SPC2001', `needs a floating-point operand, not ${v.type.dtype}`);
 }
 
-/** A constant of numbers from 0 to `count` - 1, as a tensor that varies along dimension `d` of `rank` only. */
-export const iota = (g: GraphBuilder, dtype: DType, count: number, rank: number, d: number): Value =>
-  g.constant(tensorOf(dtype, Array.from({ length: rank }, (_, i) => (i === d ? count : 1)), Array.from({ length: count }, (_, i) => i)), 'iota');
+/** Longest generated vector; a larger one is a damaged file sooner than a model. */
+const LONGEST_IOTA = 2 ** 26;
+
+/** The numbers first, first + step, ... as a constant that varies along dimension `d` of `rank` only. */
+export function iota(g: GraphBuilder, dtype: DType, count: number, rank = 1, d = 0, first = 0, step = 1): Value {
+  if (count > LONGEST_IOTA) throw new NodeProblem('SPC1015', `${count} generated elements`, `at most ${LONGEST_IOTA} are made at compile time`);
+  const shape = Array.from({ length: rank }, (_, i) => (i === d ? count : 1));
+  return g.constant(tensorOf(dtype, shape, Array.from({ length: count }, (_, i) => first + i * step)), 'iota');
+}
