@@ -1,0 +1,123 @@
+/**
+ * Builds the C of a build folder into a shared library, once: the library lies in a cache under the hash of everything that it
+ * is made from (sources, headers, weights, flags, compiler version).
+ */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
+
+export interface BuildOptions {
+  /** C compiler; else $CC, else the first of cc, gcc, clang that answers. */
+  readonly compiler?: string;
+  /** Default: $SPC_CACHE_DIR, else the user's cache folder as the system has it. */
+  readonly cacheDir?: string;
+  /** Appended to the manifest's flags. */
+  readonly flags?: readonly string[];
+  /** Further C sources to link in, by file name. */
+  readonly extraSources?: ReadonlyMap<string, string>;
+}
+
+export interface CCompiler {
+  readonly command: string;
+  /** First line of its `--version`. */
+  readonly version: string;
+}
+
+const libraryExtension = process.platform === 'win32' ? '.dll' : process.platform === 'darwin' ? '.dylib' : '.so';
+
+interface Ran {
+  readonly ok: boolean;
+  readonly output: string;
+}
+
+const run = (command: string, args: readonly string[], cwd?: string): Promise<Ran> => new Promise((done) => {
+  execFile(command, args, { ...(cwd ? { cwd } : {}), maxBuffer: 64 << 20 }, (error, stdout, stderr) =>
+    done({ ok: !error, output: `${stdout}${stderr}` || (error?.message ?? '') }));
+});
+
+/** The first of the candidates that answers, or undefined. */
+export async function findCompiler(wanted?: string): Promise<CCompiler | undefined> {
+  for (const command of wanted ? [wanted] : process.env['CC'] ? [process.env['CC']] : ['cc', 'gcc', 'clang']) {
+    const { ok, output } = await run(command, ['--version']);
+    if (ok) return { command, version: output.split('\n')[0]!.trim() };
+  }
+  return undefined;
+}
+
+export function defaultCacheDir(): string {
+  const env = process.env;
+  if (env['SPC_CACHE_DIR']) return env['SPC_CACHE_DIR'];
+  if (process.platform === 'win32') return join(env['LOCALAPPDATA'] ?? join(homedir(), 'AppData', 'Local'), 'spc');
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'spc');
+  return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'spc');
+}
+
+function makeCacheDir(wanted: string): string {
+  try {
+    mkdirSync(wanted, { recursive: true });
+    return wanted;
+  } catch {
+    // A read-only home: the library is then built anew for every user session, nothing else changes.
+    const fallback = join(tmpdir(), `spc-${process.getuid?.() ?? 'user'}`);
+    mkdirSync(fallback, { recursive: true });
+    return fallback;
+  }
+}
+
+/** @returns path of the shared library */
+export async function buildLibrary(folder: string, parts: { readonly name: string; readonly sources: readonly string[]; readonly compileFlags: readonly string[] },
+  options: BuildOptions = {}): Promise<string> {
+  const compiler = await findCompiler(options.compiler);
+  if (!compiler) {
+    throw new SpcError([{
+      code: 'SPC5501', severity: 'error', message: `no C compiler found (tried ${options.compiler ?? process.env['CC'] ?? 'cc, gcc, clang'})`,
+      hint: 'install gcc or clang, or name one with the environment variable CC; `spc doctor` shows what is found',
+    }]);
+  }
+  const root = resolve(folder), extra = options.extraSources ?? new Map<string, string>();
+  const weights = readdirSync(root).find((f) => f.endsWith('_weights.bin'));
+  const flags = [
+    ...parts.compileFlags, '-fPIC', '-fvisibility=default',
+    ...(weights === undefined ? [] : [`-DSPC_WEIGHTS_FILE="${join(root, weights).replaceAll('\\', '/')}"`]), ...(options.flags ?? []),
+  ];
+  const hash = createHash('sha256').update(JSON.stringify([compiler, parts, options.flags ?? [], [...extra], process.platform, process.arch]));
+  for (const file of readdirSync(root).sort()) if (/\.(c|h|inc|bin|S)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)));
+  const cache = makeCacheDir(options.cacheDir ?? defaultCacheDir());
+  const library = join(cache, `${parts.name.slice(0, 40)}-${hash.digest('hex').slice(0, 24)}${libraryExtension}`);
+  if (existsSync(library)) return library;
+
+  const work = mkdtempSync(join(cache, '.build-'));
+  try {
+    for (const [name, text] of extra) writeFileSync(join(work, name), text);
+    const sources = [...parts.sources.map((s) => join(root, s)), ...[...extra.keys()].map((s) => join(work, s))];
+    const objects = sources.map((_, i) => `${i}.o`);
+    const compileOne = async (i: number): Promise<void> =>
+      check(compiler, await run(compiler.command, [...flags, '-I', root, '-c', sources[i]!, '-o', objects[i]!], work));
+    const queue = sources.map((_, i) => i);
+    await Promise.all(Array.from({ length: Math.min(availableParallelism(), sources.length) }, async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) await compileOne(next);
+    }));
+    const system = process.platform === 'win32' ? [] : ['-lm', '-pthread'];
+    check(compiler, await run(compiler.command, [...flags.filter((f) => f.startsWith('-fsanitize')), '-shared', '-o', `library${libraryExtension}`, ...objects, ...system], work));
+    renameSync(join(work, `library${libraryExtension}`), library);
+    return library;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** How much of a compiler's message is worth showing. */
+const MESSAGE_LINES = 20;
+
+function check(compiler: CCompiler, ran: Ran): void {
+  if (ran.ok) return;
+  const lines = ran.output.trim().split('\n');
+  const shown = lines.slice(0, MESSAGE_LINES).join('\n') + (lines.length > MESSAGE_LINES ? `\n... ${lines.length - MESSAGE_LINES} more lines` : '');
+  throw new SpcError([{
+    code: 'SPC5502', severity: 'error', message: `the C compiler (${compiler.version}) failed:\n${shown}`,
+    hint: 'if it does not know a flag, compile with --cpu=generic or another compiler ($CC); an error in the emitted C is a bug in spc: please report it',
+  }]);
+}
