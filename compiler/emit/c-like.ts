@@ -102,16 +102,18 @@ export class CLikePrinter {
     const t = e.type;
     switch (e.kind) {
       case 'const':
-        return atom(t.lanes === 1 ? negativeInParens(literal(t.dtype, e.value)) : `(${this.typeName(t)}){0} + ${literal(t.dtype, e.value)}`);
+        return atom(t.lanes === 1 ? negativeInParens(literal(t.dtype, e.value)) : `spc_splat_${t.dtype}x${t.lanes}(${literal(t.dtype, e.value)})`);
       case 'ref': return atom(e.name);
       case 'arg': throw new Error(`SPC9004: expression argument ${e.index} was not substituted`);
       case 'binary': return this.binaryPiece(e);
       case 'compare': return this.infixPiece(compareOps[e.op], e.a, e.b);
       case 'unary': return this.unaryPiece(e);
-      case 'select': return { text: `${inside(this.piece(e.cond), 10)} ? ${inside(this.piece(e.a), 10)} : ${inside(this.piece(e.b), 10)}`, level: 13 };
+      case 'select':
+        if (t.lanes > 1) return atom(`spc_select_${t.dtype}x${t.lanes}(${this.expr(e.cond)}, ${this.expr(e.a)}, ${this.expr(e.b)})`);
+        return { text: `${inside(this.piece(e.cond), 10)} ? ${inside(this.piece(e.a), 10)} : ${inside(this.piece(e.b), 10)}`, level: 13 };
       case 'cast': return this.castPiece(e);
       case 'load': return this.loadPiece(e);
-      case 'splat': return atom(`(${this.typeName(t)}){0} + ${inside(this.piece(e.a), 3)}`);
+      case 'splat': return atom(`spc_splat_${t.dtype}x${t.lanes}(${this.expr(e.a)})`);
       case 'fma': return { text: `${inside(this.piece(e.a), 3)} * ${inside(this.piece(e.b), 3)} + ${inside(this.piece(e.c), 4)}`, level: 4 };
       case 'hsum': return atom(`spc_hsum_${e.a.type.dtype}x${e.a.type.lanes}(${this.expr(e.a)})`);
     }
@@ -121,7 +123,7 @@ export class CLikePrinter {
     const t = e.type.dtype;
     if (e.op === 'min' || e.op === 'max') {
       const a = this.piece(e.a), b = this.piece(e.b);
-      return { text: `spc_${e.op}(${a.text}, ${b.text})`, level: 0 };
+      return atom(`spc_${e.op}${e.type.lanes > 1 ? `_${t}x${e.type.lanes}` : ''}(${a.text}, ${b.text})`);
     }
     if (e.op === 'pow' || e.op === 'atan2') {
       return atom(isFloatType(t) ? `${e.op}${floatSuffix(t)}(${this.expr(e.a)}, ${this.expr(e.b)})` : `spc_ipow_${t}(${this.expr(e.a)}, ${this.expr(e.b)})`);
@@ -140,7 +142,10 @@ export class CLikePrinter {
     const suffix = e.type.lanes > 1 ? `_${t}x${e.type.lanes}` : '';
     switch (e.op) {
       case 'neg': return { text: `-${inside(a, 1)}`, level: 2 };
-      case 'not': return t === 'bool' ? { text: `!${inside(a, 0)}`, level: 2 } : { text: `(${this.dialect.value[t]})~${inside(a, 0)}`, level: 2 };
+      case 'not':
+        // lanes of a vector comparison are all ones or all zeros
+        if (e.type.lanes > 1) return { text: `~${inside(a, 1)}`, level: 2 };
+        return t === 'bool' ? { text: `!${inside(a, 0)}`, level: 2 } : { text: `(${this.dialect.value[t]})~${inside(a, 0)}`, level: 2 };
       case 'isnan': case 'isinf': return { text: `${e.op}(${a.text}) != 0`, level: 7 };
       case 'abs': if (!isFloatType(t)) return t.startsWith('u') ? a : atom(`spc_iabs(${a.text})`); break;
       case 'floor': case 'ceil': case 'round': case 'trunc': if (!isFloatType(t)) return a; break;
@@ -153,7 +158,10 @@ export class CLikePrinter {
 
   private castPiece(e: Extract<Expr, { kind: 'cast' }>): Piece {
     const from = e.a.type.dtype, to = e.type.dtype, a = this.piece(e.a);
-    if (e.type.lanes > 1) return atom(`__builtin_convertvector(${a.text}, ${this.typeName(e.type)})`);
+    if (e.type.lanes > 1) {
+      const integer = isFloatType(from) && !isFloatType(to) ? `spc_to_i32x${e.type.lanes}(${a.text})` : a.text;
+      return atom(to === 'i32' && integer !== a.text ? integer : `__builtin_convertvector(${integer}, ${this.typeName(e.type)})`);
+    }
     if (to === 'bool') return { text: `${inside(a, 5)} != 0`, level: 7 };
     // values of f16/bf16 type are kept as floats that such a type can represent
     if (to === 'f16') return atom(`spc_f16_to_f32(spc_f32_to_f16((float)${inside(a, 2)}))`);
