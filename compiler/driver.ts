@@ -1,5 +1,5 @@
 /** The whole pipeline on one page: model bytes in, files out. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { targets, type TargetName } from '../backends/index.js';
 import type { CpuName } from '../backends/cpu/target.js';
@@ -100,6 +100,7 @@ export function writeFiles(files: ReadonlyMap<string, string | Uint8Array>, dir:
   const parent = dirname(join(dir, '.'));
   mkdirSync(parent, { recursive: true });
   const temporary = mkdtempSync(join(parent, '.spc-'));
+  chmodSync(temporary, 0o777 & ~process.umask());
   try {
     for (const [path, content] of files) {
       mkdirSync(dirname(join(temporary, path)), { recursive: true });
