@@ -29,6 +29,7 @@ export const codes = {
   SPC1019: { title: 'unknown name in an option', explanation: 'A dimension or input named in the options does not occur in the model.' },
   SPC1020: { title: 'model expands without bounds', explanation: 'Functions or subgraphs nest too deeply or expand to too many nodes.' },
   SPC1021: { title: 'default value compiled in', explanation: 'A graph input has a default value (an initialiser of the same name); spc compiles that value in and does not offer the input.' },
+  SPC5001: { title: 'weights file on an FPGA', explanation: 'The fpga target keeps constants in read-only memories of the design; there is no file to load them from at run time.' },
   SPC9002: { title: 'internal error', explanation: 'A bug in spc: an unexpected exception while handling a node. Please report it with the model.' },
 } as const satisfies { readonly [code: string]: CodeInfo };
 
