@@ -1,5 +1,7 @@
 /** The table of targets. Adding one is a folder here and a line in this table. */
 import { cpuTarget, type CpuName } from './cpu/target.js';
+import { cudaTarget } from './cuda/target.js';
+import { fpgaTarget } from './fpga/target.js';
 import type { Target } from './types.js';
 
 export interface TargetOptions {
@@ -9,6 +11,8 @@ export interface TargetOptions {
 
 export const targets = {
   cpu: (o: TargetOptions): Target => cpuTarget(o.cpu),
+  cuda: (): Target => cudaTarget,
+  fpga: (): Target => fpgaTarget,
 } as const;
 
 export type TargetName = keyof typeof targets;
