@@ -6,7 +6,7 @@ import { dtypeFromOnnx } from '../onnx/tensor.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** The element type that attribute `name` (a TensorProto.DataType) names. */
-export const dtypeAttr = (n: OnnxNode, name: string): DType => dtypeFromOnnx(n.attr.int(name));
+export const dtypeAttr = (n: OnnxNode, name: string, fallback?: number): DType => dtypeFromOnnx(n.attr.int(name, fallback));
 
 const castOp = defineOnnxOp({
   op: 'Cast',
@@ -34,8 +34,9 @@ const dropout = defineOnnxOp({
   limits: 'inference only',
   lower(n) {
     const x = n.input(0, 'data');
-    const training = n.constant(2, 'training_mode');
-    if (training && toNumbers(training)[0]) n.unsupported('training_mode is true', 'export the model for inference');
+    const [training] = n.optional(2) ? toNumbers(n.constant(2, 'training_mode')!) : [0];
+    const ratio = n.optional(1)?.constant;
+    if (training && !(ratio && toNumbers(ratio)[0] === 0)) n.unsupported('training_mode is true', 'export the model for inference');
     if (!n.usesOutput(1)) return [x, undefined];
     return [x, n.g.expand(n.g.constant(tensorOf(n.opset < 10 ? x.type.dtype : 'bool', [], [1])), x.type.shape)];
   },

@@ -5,7 +5,7 @@ import { numberAt, denseData, type Tensor } from '../ir/tensor.js';
 import type { Value } from '../ir/types.js';
 import { add, and, binary, cast, compare, constant, div, max, min, mod, mul, not, or, select, sub, unary } from '../kir/build.js';
 import type { BinaryOp, CompareOp, Expr, UnaryOp } from '../kir/types.js';
-import { allInputs, requireFloat, sameDtype } from './params.js';
+import { allInputs, normalAxis, requireFloat, sameDtype } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 type Attributes = OnnxNode['attr'];
@@ -130,16 +130,35 @@ const binaryTable: readonly (readonly [op: string, f: BinaryExpr, check: (v: Val
   ['Equal', comparing('eq'), requireAny],
   ['Less', comparing('lt'), requireNumeric], ['LessOrEqual', comparing('le'), requireNumeric],
   ['Greater', comparing('gt'), requireNumeric], ['GreaterOrEqual', comparing('ge'), requireNumeric],
-  ['PRelu', (x, slope) => select(negative(x), mul(x, slope), x), requireNumeric],
 ];
+
+/** Up to opset 6, dimension 0 of `b` lies on dimension `axis` of `a` instead of both ending together. */
+function legacyAligned(n: OnnxNode, a: Value, b: Value): Value {
+  if (n.opset >= 7 || !n.attr.has('axis')) return b;
+  const axis = normalAxis(n.attr.int('axis'), a.type.shape.length), trailing = a.type.shape.length - axis - b.type.shape.length;
+  return n.g.reshape(b, [...b.type.shape, ...Array.from({ length: Math.max(0, trailing) }, () => 1)]);
+}
 
 const binaryOp = (op: string, f: BinaryExpr, check: (v: Value) => void): OnnxOp => defineOnnxOp({
   op,
   lower(n) {
-    const a = n.input(0, 'A'), b = n.input(1, 'B');
+    const a = n.input(0, 'A'), b = legacyAligned(n, a, n.input(1, 'B'));
     sameDtype(a, b);
     check(a);
     return n.g.map([a, b], (x, y) => f(x, y, n));
+  },
+});
+
+/** A slope of rank 1 that does not fit the last dimension belongs to the channels, as PyTorch's exporter writes it. */
+const pRelu = defineOnnxOp({
+  op: 'PRelu',
+  lower(n) {
+    const x = n.input(0, 'X'), slope = n.input(1, 'slope'), { shape } = x.type, [channels] = slope.type.shape;
+    sameDtype(x, slope);
+    requireNumeric(x);
+    const perChannel = slope.type.shape.length === 1 && shape.length > 2 && channels === shape[1] && channels !== 1 && channels !== shape.at(-1);
+    const aligned = perChannel ? n.g.reshape(slope, [channels!, ...shape.slice(2).map(() => 1)]) : slope;
+    return n.g.map([x, aligned], (e, s) => select(negative(e), mul(e, s), e));
   },
 });
 
@@ -224,6 +243,7 @@ export const elementwiseOps: readonly OnnxOp[] = [
   ...binaryTable.map(([op, f, check]) => binaryOp(op, f, check)),
   ...Object.entries(variadicTable).map(([op, finish]) => variadicOp(op, finish)),
   pow,
+  pRelu,
   clip,
   where,
 ];

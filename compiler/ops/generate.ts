@@ -5,7 +5,7 @@ import { elementCount, type Value } from '../ir/types.js';
 import { add, cast, compare, constant, select, sub } from '../kir/build.js';
 import { dtypeAttr } from './cast.js';
 import { narrow } from './movement.js';
-import { iota, normalAxis, requiredInt, requiredInts } from './params.js';
+import { iota, normalAxis, requiredInts } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 const shape = defineOnnxOp({
@@ -48,7 +48,10 @@ const oneHot = defineOnnxOp({
   op: 'OneHot',
   limits: 'the depth must be a constant',
   lower(n) {
-    const { g } = n, indices = n.input(0, 'indices'), depth = requiredInt(n, 1, 'depth'), values = n.input(2, 'values');
+    const { g } = n, indices = n.input(0, 'indices'), values = n.input(2, 'values');
+    // of any numeric type
+    const [depth] = toNumbers(n.constant(1, 'depth') ?? n.unsupported('no depth'));
+    if (depth === undefined || depth < 1) throw new NodeProblem('SPC1006', `depth ${depth} of OneHot`);
     const rank = indices.type.shape.length + 1, axis = normalAxis(n.attr.int('axis', -1), rank);
     const spread = g.reshape(indices, [...indices.type.shape.slice(0, axis), 1, ...indices.type.shape.slice(axis)]);
     const [off, on] = [0, 1].map((i) => g.reshape(narrow(g, values, 0, i, 1), []));
