@@ -144,11 +144,11 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
     contextBytes: `(sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${plan.arenaBytes}`,
     weightsBytes: options.weights === 'file' ? blob.length : 0,
   }));
-  w.line(`const spc_model_info *${name}_info(void) { return &model_info; }`);
+  w.line(`const spc_model_info *${name}_info(void) { return &spc_this_model; }`);
   w.line();
   const weightsSymbol = embedded || options.weights === 'file' ? 'NULL' : `${name}_weights`;
   w.block(`spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context)`, () =>
-    w.line(`return spc_context_create(&model_info, ${weightsSymbol}, options, memory, context);`));
+    w.line(`return spc_context_create(&spc_this_model, ${weightsSymbol}, options, memory, context);`));
   w.line();
   w.line(`void ${name}_destroy(spc_context *context) { spc_context_destroy(context); }`);
   w.line();

@@ -46,9 +46,9 @@ spc_status ${name}_run_device(spc_context *context, const void *const *inputs, v
 /** create, run and destroy, and the function that launches every step. */
 function hostFunctions(plan: Plan, name: string, kernels: readonly (readonly CudaKernel[])[], weights: { readonly embedded: boolean; readonly bytes: number; readonly offsets: readonly number[] }): string {
   const w = new Writer();
-  w.line(`const spc_model_info *${name}_info(void) { return &model_info; }`).line();
+  w.line(`const spc_model_info *${name}_info(void) { return &spc_this_model; }`).line();
   w.block(`spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context)`, () => {
-    w.line(`spc_status status = spc_cuda_create(&model_info, ${plan.arenaBytes}, ${weights.bytes}, options, memory, context);`);
+    w.line(`spc_status status = spc_cuda_create(&spc_this_model, ${plan.arenaBytes}, ${weights.bytes}, options, memory, context);`);
     w.line('if (status != SPC_OK) return status;');
     if (weights.embedded) {
       plan.constants.forEach((c, i) => {
@@ -82,7 +82,7 @@ function hostFunctions(plan: Plan, name: string, kernels: readonly (readonly Cud
   w.block(`spc_status ${name}_run(spc_context *context, const void *const *inputs, void *const *outputs)`, () => {
     w.line(`const void *device_inputs[${Math.max(1, plan.inputs.length)}];`);
     w.line(`void *device_outputs[${Math.max(1, plan.outputs.length)}];`);
-    w.line(`return spc_cuda_run_host(context, &model_info, ${name}_run_device, inputs, outputs, device_inputs, device_outputs);`);
+    w.line(`return spc_cuda_run_host(context, &spc_this_model, ${name}_run_device, inputs, outputs, device_inputs, device_outputs);`);
   });
   return w.text();
 }

@@ -12,27 +12,27 @@ export const fileHead = (plan: Plan, name: string, header: readonly string[]): s
   commentBlock([`${name}: compiled from ONNX model '${plan.model}' by spc. Do not edit: compile the model again.`, ...header]);
 
 /**
- * The tables behind `<name>_info()`.
+ * The tables behind `<name>_info()`. Their names begin with `spc_`, so a model called `model` or `input` does not meet them.
  * @param sizes C expression for the bytes that create needs, and the size of the weights file (0 where weights are in the code)
  */
 export function infoTables(plan: Plan, name: string, sizes: { readonly contextBytes: string; readonly weightsBytes: number }): string {
   const w = new Writer();
   const ports = (kind: string, list: readonly PlanPort[]): void => {
-    list.forEach((p, i) => w.line(`static const int64_t ${kind}_${i}_shape[] = {${p.type.shape.length ? p.type.shape.join(', ') : '1'}};`));
-    w.line(`static const spc_tensor_info ${kind}_info[] = {`);
-    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, ${kind}_${i}_shape, ${portBytes(p.type)}},`));
+    list.forEach((p, i) => w.line(`static const int64_t spc_${kind}_${i}_shape[] = {${p.type.shape.length ? p.type.shape.join(', ') : '1'}};`));
+    w.line(`static const spc_tensor_info spc_${kind}_infos[] = {`);
+    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, spc_${kind}_${i}_shape, ${portBytes(p.type)}},`));
     if (list.length === 0) w.line('  {"", SPC_F32, 0, 0, 0}');
     w.line('};');
   };
   ports('input', plan.inputs);
   ports('output', plan.outputs);
-  w.line('static const char *const step_names[] = {');
+  w.line('static const char *const spc_step_names[] = {');
   for (const s of plan.steps) w.line(`  ${JSON.stringify(s.origins[0]?.node ?? s.kernel.name)},`);
   if (plan.steps.length === 0) w.line('  ""');
   w.line('};');
-  w.line(`static const spc_model_info model_info = {`);
-  w.line(`  SPC_ABI_VERSION, "${name}", ${plan.inputs.length}, ${plan.outputs.length}, input_info, output_info,`);
-  w.line(`  ${sizes.contextBytes}, ${plan.alignment}, ${sizes.weightsBytes}, ${plan.steps.length}, step_names`);
+  w.line(`static const spc_model_info spc_this_model = {`);
+  w.line(`  SPC_ABI_VERSION, "${name}", ${plan.inputs.length}, ${plan.outputs.length}, spc_input_infos, spc_output_infos,`);
+  w.line(`  ${sizes.contextBytes}, ${plan.alignment}, ${sizes.weightsBytes}, ${plan.steps.length}, spc_step_names`);
   w.line('};');
   return w.text();
 }
