@@ -362,7 +362,7 @@ class Importer {
     const where = node ? { node: node.name, op: node.op, shapes: node.inputs.flatMap((b) => (b === undefined || typeof b === 'string' ? [] : formatType(b.type))) } : {};
     const prefix = what ? `${what}: ` : '';
     if (e instanceof SpcError) e.diagnostics.forEach(this.report);
-    else if (e instanceof NodeProblem) this.report({ code: e.code, severity: 'error', message: prefix + e.message, ...where, ...(e.hint ? { hint: e.hint } : {}) });
+    else if (e instanceof NodeProblem) this.report({ code: e.code, severity: 'error', message: prefix + e.message, ...where, hint: e.hint ?? 'the model is not valid ONNX here; check it with onnx.checker, or export it again' });
     else this.report({ code: 'SPC9002', severity: 'error', message: `${prefix}internal error: ${e instanceof Error ? e.message : String(e)}`, ...where, hint: 'this is a bug in spc; please report it with the model' });
   }
 }
