@@ -40,6 +40,8 @@ function dequantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Ex
 
 const lowered = (doc: string, expr: (out: DType, inputs: readonly TensorType[]) => Expr) => defineCoreOp<QuantizeAttrs>({
   doc,
+  // quantised weights must be seen by what turns dequantize -> product -> quantize into integer arithmetic
+  foldLate: true,
   infer: (attrs, inputs) => [{ dtype: expr(attrs.out, inputs).type.dtype as DType, shape: broadcastShapes(...inputs.map((t) => t.shape)) }],
   inPlace: () => [0],
   lower: (k, attrs, inputs, outputs) => elementwise.lower!(k, { expr: expr(attrs.out, inputs) }, inputs, outputs),

@@ -26,6 +26,8 @@ export interface CoreOp<A> {
   inPlace?(attrs: A, inputs: readonly TensorType[]): readonly number[];
   /** Multiply-accumulates, where the operator is made of them. */
   macs?(attrs: A, inputs: readonly TensorType[], outputs: readonly TensorType[]): number;
+  /** Constant operands are not a reason to compute it while the graph is built: passes look for it first. */
+  readonly foldLate?: boolean;
   /** False where an epilogue cannot be applied (default true for operators with one output). */
   readonly epilogue?: boolean;
 }

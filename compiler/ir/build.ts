@@ -12,6 +12,8 @@ import { elementCount, sameShape, type Graph, type Node, type NodeOf, type Origi
 
 /** Results up to this many elements are folded while building; larger ones wait for the pass fold-constants. */
 const FOLD_LIMIT = 1 << 16;
+/** The same for products of constants, by multiply-accumulates. */
+const FOLD_MACS_LIMIT = 1 << 24;
 
 /** The literal that stands for a constant of one element, exact in every type. */
 function literalOf(v: Value): Expr | undefined {
@@ -81,10 +83,12 @@ export class GraphBuilder {
 
   /** Adds a node of a core operator; returns its outputs (constants where all inputs are and the result is small). */
   op<K extends OpKind>(kind: K, inputs: readonly Value[], attrs: OpAttrs[K]): Value[] {
-    const types = coreOp(kind).infer(attrs, inputs.map((v) => v.type));
+    const operands = inputs.map((v) => v.type);
+    const types = coreOp(kind).infer(attrs, operands);
+    for (const t of types) checkedElementCount(t.dtype, t.shape);
     const origins = this.origin.node === '' && this.origin.op === '' ? [] : [this.origin];
     const names = types.map((_, i) => this.outputNames[i] ?? this.origin.node);
-    if (inputs.every((v) => v.constant) && types.every((t) => elementCount(t.shape) <= FOLD_LIMIT)) {
+    if (!coreOp(kind).foldLate && inputs.every((v) => v.constant) && types.every((t) => elementCount(t.shape) <= FOLD_LIMIT)) {
       const results = evaluateNode(kind, attrs, inputs.map((v) => v.constant!), types);
       return results.map((t, i) => this.constant(t, names[i]));
     }
