@@ -1,0 +1,123 @@
+/** Compiled cases as machine code: each case is one object file, all of them are linked into one program that runs any one. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dtypes } from '../../compiler/ir/dtype.js';
+import { denseTensor, tensorBytes, type Tensor } from '../../compiler/ir/tensor.js';
+import { elementCount } from '../../compiler/ir/types.js';
+import type { ManifestPort } from '../../compiler/manifest.js';
+import type { DType } from '../../compiler/ir/dtype.js';
+import { failureOf, runProcess } from '../support/processes.js';
+import type { Compiled } from './case.js';
+
+export interface NativeOptions {
+  readonly cc: string;
+  /** In place of the -O3 of the manifest's flags. */
+  readonly optimise: string;
+  /** With AddressSanitizer and UndefinedBehaviorSanitizer. */
+  readonly sanitize: boolean;
+}
+
+const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-g1'];
+
+/** Writes the sources of a case (without the files that every case brings alike) and compiles them. @returns the problem, if any */
+export async function buildObjects(dir: string, c: Compiled, options: NativeOptions): Promise<{ readonly objects: readonly string[]; readonly problem?: string }> {
+  const { name, sources: all, compileFlags } = c.result.manifest;
+  const folder = join(dir, name);
+  mkdirSync(folder, { recursive: true });
+  for (const [path, content] of c.result.files) writeFileSync(join(folder, path), content);
+  const sources = all.filter((f) => f !== 'main.c');
+  const flags = compileFlags.filter((f) => !/^-O/.test(f));
+  const run = await runProcess(options.cc, [...flags, options.optimise, '-Wall', '-Wextra', '-Werror', ...(options.sanitize ? sanitizers : []), '-c', ...sources], { cwd: folder });
+  const problem = failureOf(options.cc, run);
+  return { objects: sources.map((s) => join(name, s.replace(/\.c$/, '.o'))), ...(problem ? { problem } : {}) };
+}
+
+/**
+ * The program: `driver INDEX INPUTS OUTPUTS` runs case INDEX twice on the bytes of file INPUTS and writes the outputs' bytes to
+ * OUTPUTS. Every tensor is an allocation of its own, of just its size, so that a sanitizer sees an access outside. Exit status: 0
+ * well, 2 arguments, 3 create failed, 4 run failed, 5 the second run's outputs differ from the first's.
+ */
+function driverSource(names: readonly string[]): string {
+  const declarations = names.map((n) => `const spc_model_info *${n}_info(void); spc_status ${n}_create(const spc_options *, void *, spc_context **);
+spc_status ${n}_run(spc_context *, const void *const *, void *const *); void ${n}_destroy(spc_context *);`);
+  return `#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "spc.h"
+${declarations.join('\n')}
+typedef struct {
+  const spc_model_info *(*info)(void);
+  spc_status (*create)(const spc_options *, void *, spc_context **);
+  spc_status (*run)(spc_context *, const void *const *, void *const *);
+  void (*destroy)(spc_context *);
+} entry;
+static const entry entries[] = {
+${names.map((n) => `  {${n}_info, ${n}_create, ${n}_run, ${n}_destroy},`).join('\n')}
+};
+int main(int argc, char **argv) {
+  if (argc != 4) return 2;
+  const entry *e = &entries[atoi(argv[1])];
+  const spc_model_info *info = e->info();
+  void *inputs[64], *outputs[64], *again[64];
+  FILE *in = fopen(argv[2], "rb");
+  if (!in) return 2;
+  for (int i = 0; i < info->input_count; i++) {
+    inputs[i] = malloc(info->inputs[i].bytes + !info->inputs[i].bytes);
+    if (fread(inputs[i], 1, info->inputs[i].bytes, in) != info->inputs[i].bytes) return 2;
+  }
+  fclose(in);
+  for (int i = 0; i < info->output_count; i++) {
+    size_t n = info->outputs[i].bytes;
+    outputs[i] = malloc(n + !n);
+    again[i] = malloc(n + !n);
+    memset(outputs[i], 0xa5, n);
+    memset(again[i], 0x5a, n);
+  }
+  spc_context *context = NULL;
+  if (e->create(NULL, NULL, &context) != SPC_OK) return 3;
+  if (e->run(context, (const void *const *)inputs, outputs) != SPC_OK) return 4;
+  if (e->run(context, (const void *const *)inputs, again) != SPC_OK) return 4;
+  e->destroy(context);
+  FILE *out = fopen(argv[3], "wb");
+  if (!out) return 2;
+  for (int i = 0; i < info->output_count; i++) {
+    size_t n = info->outputs[i].bytes;
+    fwrite(outputs[i], 1, n, out);
+    if (memcmp(outputs[i], again[i], n)) return 5;
+    free(outputs[i]);
+    free(again[i]);
+  }
+  fclose(out);
+  for (int i = 0; i < info->input_count; i++) free(inputs[i]);
+  return 0;
+}
+`;
+}
+
+/** Links the driver. @param objects of the cases, relative to `dir` */
+export async function linkDriver(dir: string, names: readonly string[], objects: readonly string[], include: string, options: NativeOptions): Promise<void> {
+  writeFileSync(join(dir, 'driver.c'), driverSource(names));
+  writeFileSync(join(dir, 'objects.txt'), `${objects.join('\n')}\n`);
+  const run = await runProcess(options.cc, ['-O1', ...(options.sanitize ? sanitizers : []), '-I', include, 'driver.c', '@objects.txt', '-o', 'driver', '-lm', '-lpthread'], { cwd: dir });
+  const problem = failureOf(`linking ${names.length} cases`, run);
+  if (problem) throw new Error(problem);
+}
+
+const exitMeanings: Readonly<Record<number, string>> = { 2: 'could not read its inputs', 3: 'create failed', 4: 'run failed', 5: 'a second run on the same context gave other bits' };
+
+/** Runs a case on input tensors. @returns its outputs, or the problem in words */
+export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly ManifestPort[]): Promise<readonly Tensor[] | string> {
+  const inFile = join(dir, `${label}.in`), outFile = join(dir, `${label}.out`);
+  writeFileSync(inFile, Buffer.concat(inputs.map(tensorBytes)));
+  const run = await runProcess(join(dir, 'driver'), [String(index), inFile, outFile], { timeoutMs: 60_000 });
+  const problem = failureOf('the compiled case', run);
+  if (problem) return run.code !== null && exitMeanings[run.code] ? `the compiled case: ${exitMeanings[run.code]}` : problem;
+  const bytes = readFileSync(outFile);
+  let at = 0;
+  return outputs.map((port) => {
+    const dtype = port.dtype as DType, count = elementCount(port.shape);
+    const part = Uint8Array.from(bytes.subarray(at, at + count * dtypes[dtype].bytes));
+    at += part.length;
+    return denseTensor(dtype, port.shape, new dtypes[dtype].array(part.buffer, 0, count));
+  });
+}

@@ -1,0 +1,89 @@
+/** Runs ONNX's backend tests: compiles each case with spc, builds it, runs it and compares with the expected outputs. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { CpuName } from '../../backends/cpu/target.js';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
+import type { ConformanceCase } from '../support/conformance-data.js';
+import { compareTensors, onnxTolerance } from '../support/compare.js';
+import { limiter } from '../support/processes.js';
+import { compileCase, type Compiled, type OperatorUse, type Outcome } from './case.js';
+import { buildObjects, linkDriver, runDriver, type NativeOptions } from './native.js';
+
+export interface CaseResult {
+  readonly suite: string;
+  readonly name: string;
+  readonly operators: readonly OperatorUse[];
+  readonly outcome: Outcome;
+}
+
+export interface RunOptions extends Partial<NativeOptions> {
+  readonly cpu?: CpuName;
+  /** Compilers and cases at a time. */
+  readonly jobs?: number;
+  /** Keeps the folder with the emitted code (case<N> is the N-th case), and says where it is. */
+  readonly keep?: boolean;
+  readonly onProgress?: (done: number, of: number, what: string) => void;
+}
+
+export async function runConformance(cases: readonly ConformanceCase[], options: RunOptions = {}): Promise<CaseResult[]> {
+  const native: NativeOptions = { cc: options.cc ?? 'gcc', optimise: options.optimise ?? '-O1', sanitize: options.sanitize ?? false };
+  const progress = options.onProgress ?? ((): void => undefined);
+  const atATime = limiter(options.jobs ?? 2);
+  const dir = mkdtempSync(join(tmpdir(), 'spc-conformance-run-'));
+  const outcomes = new Map<ConformanceCase, Outcome>();
+  const operators = new Map<ConformanceCase, readonly OperatorUse[]>();
+  const built: { readonly c: ConformanceCase; readonly compiled: Compiled; readonly objects: readonly string[] }[] = [];
+  try {
+    // spc compiles in this process while C compilers run beside it
+    const builds: Promise<void>[] = [];
+    for (const [i, c] of cases.entries()) {
+      progress(i, cases.length, `${c.suite}/${c.name}`);
+      const { operators: uses, outcome } = compileCase(c, `case${i}`, { cpu: options.cpu ?? 'native' });
+      operators.set(c, uses);
+      if (outcome.status !== 'compiled') {
+        outcomes.set(c, outcome);
+        continue;
+      }
+      builds.push(atATime(async () => {
+        const { objects, problem } = await buildObjects(dir, outcome, native);
+        if (problem) outcomes.set(c, { status: 'fail', phase: 'build', message: problem });
+        else built.push({ c, compiled: outcome, objects });
+      }));
+      await new Promise(setImmediate);
+    }
+    await Promise.all(builds);
+    progress(cases.length, cases.length, 'running');
+    if (built.length) await linkDriver(dir, built.map((b) => b.compiled.result.manifest.name), built.flatMap((b) => b.objects), join(packageRoot(), 'runtime', 'include'), native);
+    await Promise.all(built.map(({ c, compiled }, index) => atATime(async () => { outcomes.set(c, await checkCase(dir, index, compiled)); })));
+    return cases.map((c) => ({ suite: c.suite, name: c.name, operators: operators.get(c)!, outcome: outcomes.get(c)! }));
+  } finally {
+    if (options.keep) console.log(`emitted code and driver: ${dir}`);
+    else rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Runs every data set of a case and compares. */
+async function checkCase(dir: string, index: number, c: Compiled): Promise<Outcome> {
+  const { name, inputs, outputs } = c.result.manifest;
+  for (const [s, set] of c.sets.entries()) {
+    const given = c.inputFiles.map((file, i) => {
+      const item = set.inputs[file];
+      return item && 'tensor' in item ? item.tensor : `input '${inputs[i]!.name}': ${item?.problem ?? 'no data'}`;
+    });
+    const missing = given.find((t) => typeof t === 'string');
+    if (missing !== undefined) return { status: 'fail', phase: 'run', message: String(missing) };
+    const tensors = given.flatMap((t) => (typeof t === 'string' ? [] : [t]));
+    const misfit = tensors.findIndex((t, i) => t.dtype !== inputs[i]!.dtype || t.shape.join() !== inputs[i]!.shape.join());
+    if (misfit >= 0) return { status: 'fail', phase: 'run', message: `input '${inputs[misfit]!.name}' was compiled as ${inputs[misfit]!.dtype}[${inputs[misfit]!.shape}], the data is ${tensors[misfit]!.dtype}[${tensors[misfit]!.shape}]` };
+    const actual = await runDriver(dir, index, `${name}.${s}`, tensors, outputs);
+    if (typeof actual === 'string') return { status: 'fail', phase: 'run', message: actual };
+    if (actual.length !== set.outputs.length) return { status: 'fail', phase: 'compare', message: `${actual.length} outputs, expected ${set.outputs.length}` };
+    for (const [i, item] of set.outputs.entries()) {
+      if (!('tensor' in item)) return { status: 'fail', phase: 'compare', message: `expected output ${i}: ${item.problem}` };
+      const { problem } = compareTensors(actual[i]!, item.tensor, onnxTolerance(item.tensor.dtype));
+      if (problem) return { status: 'fail', phase: 'compare', message: `output '${outputs[i]!.name}' ${problem}` };
+    }
+  }
+  return c.bound.length ? { status: 'pass-bound', bound: c.bound } : { status: 'pass' };
+}
