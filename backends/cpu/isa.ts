@@ -1,0 +1,31 @@
+/** Instruction sets as the kernel generators see them: one row each. */
+export interface Isa {
+  readonly name: 'x86-64-v4' | 'x86-64-v3' | 'generic';
+  /** f32 lanes of a vector register, and how many there are. */
+  readonly lanes: number;
+  readonly registers: number;
+  /** Vector multiply-adds and loads that start in one cycle, for a register of full width and for a narrower one. */
+  readonly fma: { readonly full: number; readonly narrow: number };
+  readonly loads: { readonly full: number; readonly narrow: number };
+  /** Cycles until an accumulator may be used again. */
+  readonly latency: number;
+  /** Cycles a nanosecond, to tell time. */
+  readonly clock: number;
+  /** Compiler flags that enable it. */
+  readonly flags: readonly string[];
+}
+
+// Rates are those of a core of 2022 (Zen 4 for x86-64-v4: 512-bit operations take two passes). Only ratios matter for choices.
+export const isas: { readonly [N in Isa['name']]: Isa } = {
+  'x86-64-v4': {
+    name: 'x86-64-v4', lanes: 16, registers: 32, fma: { full: 1, narrow: 2 }, loads: { full: 1, narrow: 2 }, latency: 4, clock: 3.6,
+    flags: ['-march=x86-64-v4', '-mprefer-vector-width=512'],
+  },
+  'x86-64-v3': {
+    name: 'x86-64-v3', lanes: 8, registers: 16, fma: { full: 2, narrow: 2 }, loads: { full: 2, narrow: 2 }, latency: 4, clock: 3.5,
+    flags: ['-march=x86-64-v3'],
+  },
+  generic: {
+    name: 'generic', lanes: 4, registers: 16, fma: { full: 1, narrow: 1 }, loads: { full: 2, narrow: 2 }, latency: 7, clock: 3, flags: [],
+  },
+};

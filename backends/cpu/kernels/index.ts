@@ -1,0 +1,7 @@
+/** The CPU's own schedules for the hot operators. */
+import type { KernelRule } from '../../types.js';
+import type { Isa } from '../isa.js';
+import { convRule } from './conv.js';
+import { matmulRule } from './matmul.js';
+
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), matmulRule(isa)];

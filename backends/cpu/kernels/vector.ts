@@ -1,0 +1,147 @@
+/** Vector forms of scalar expressions, and vector stores through an epilogue. */
+import type { DType } from '../../../compiler/ir/dtype.js';
+import { add, asIndex, constant, exprSize, forLoop, load, mapExpr, mul, ref, splat, store, substituteArgs, vector, vload } from '../../../compiler/kir/build.js';
+import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
+import type { BinaryOp, Expr, Stmt, UnaryOp } from '../../../compiler/kir/types.js';
+
+/** A register's worth of channels: `count` of `lanes` are real, the first is channel `offset` of its block. */
+export interface ChannelVector {
+  readonly lanes: number;
+  readonly count: number;
+  readonly offset: number;
+}
+
+/** Splits `channels` into vectors of the widest kind and one narrower for the rest, whose unused lanes hold zeros. */
+export function channelVectors(channels: number, widest: number): ChannelVector[] {
+  const vectors: ChannelVector[] = [];
+  let offset = 0;
+  for (; channels - offset >= widest; offset += widest) vectors.push({ lanes: widest, count: widest, offset });
+  const rest = channels - offset;
+  if (rest > 0) vectors.push({ lanes: rest <= 4 ? 4 : rest <= 8 ? 8 : widest, count: rest, offset });
+  return vectors;
+}
+
+const vectorBinary: ReadonlySet<BinaryOp> = new Set(['add', 'sub', 'mul', 'min', 'max']);
+const vectorUnary: ReadonlySet<UnaryOp> = new Set(['neg', 'abs', 'floor', 'ceil', 'round', 'trunc', 'sqrt', 'exp', 'log', 'tanh', 'erf', 'sigmoid']);
+const costly: ReadonlySet<string> = new Set(['exp', 'log', 'tanh', 'erf', 'sigmoid']);
+const narrow: ReadonlySet<string> = new Set(['i8', 'u8', 'i16', 'u16']);
+
+/** True where every operation of `e` has a vector form with the meaning of the scalar one. Narrow integers may only be the result. */
+export function isVectorizable(e: Expr, root = true): boolean {
+  const { dtype } = e.type, sub = (x: Expr): boolean => isVectorizable(x, false);
+  if (dtype !== 'f32' && dtype !== 'i32' && dtype !== 'bool') return root && narrow.has(dtype) && e.kind === 'cast' && sub(e.a);
+  switch (e.kind) {
+    case 'arg': case 'const': return dtype !== 'bool';
+    case 'binary':
+      if (dtype === 'bool') return (e.op === 'and' || e.op === 'or') && sub(e.a) && sub(e.b);
+      return (vectorBinary.has(e.op) || (e.op === 'div' && dtype === 'f32')) && sub(e.a) && sub(e.b);
+    case 'compare': return e.a.type.dtype !== 'bool' && sub(e.a) && sub(e.b);
+    case 'unary':
+      if (dtype === 'bool') return e.op === 'not' && sub(e.a);
+      return dtype === 'f32' ? vectorUnary.has(e.op) && sub(e.a) : e.op === 'neg' && sub(e.a);
+    case 'select': return sub(e.cond) && sub(e.a) && sub(e.b);
+    case 'cast': return e.a.type.dtype !== 'bool' && dtype !== 'bool' && sub(e.a);
+    case 'fma': return sub(e.a) && sub(e.b) && sub(e.c);
+    default: return false;
+  }
+}
+
+/** `e` with vectors in the place of its arguments and every constant in all lanes. */
+export const vectorised = (e: Expr, args: readonly Expr[], lanes: number): Expr =>
+  mapExpr(e, (x) => {
+    if (x.kind === 'const') return constant(x.type.dtype, x.value, lanes);
+    return x.kind === 'arg' ? args[x.index]! : x;
+  });
+
+/** Whether elements of `t` that differ in the last coordinate only are neighbours, or all one. */
+const isRow = (t: TensorRef): boolean => t.shape.length === 0 || t.shape.at(-1) === 1 || t.strides.at(-1) === 1;
+const vectorTypes: ReadonlySet<DType> = new Set<DType>(['f32', 'i32', 'i8', 'u8', 'i16', 'u16']);
+
+/** How the results of a kernel leave its registers. */
+export type EpilogueMode = 'registers' | 'vectors' | 'scalars';
+
+/**
+ * `registers`: applied to each accumulator where it is. `vectors`: spilled, then a loop of vectors, so that long expressions are
+ * printed once. `scalars`: spilled, then a loop of elements (operations or types without a vector form).
+ */
+function epilogueMode(epilogue: BoundEpilogue | undefined, acc: DType, y: TensorRef): EpilogueMode {
+  if (!vectorTypes.has(y.dtype) || y.strides.at(-1) !== 1) return 'scalars';
+  if (!epilogue) return y.dtype === acc ? 'registers' : 'scalars';
+  const { expr, inputs } = epilogue;
+  const direct = isVectorizable(expr) && (expr.type.dtype === y.dtype) && inputs.every((t) => isRow(t) && (t.dtype === 'f32' || t.dtype === 'i32'));
+  if (!direct) return 'scalars';
+  let heavy = exprSize(expr) > 12;
+  mapExpr(expr, (x) => { if (x.kind === 'unary' && costly.has(x.op)) heavy = true; return x; });
+  return heavy ? 'vectors' : 'registers';
+}
+
+/** Where results go, and what happens to them on the way. */
+export interface Output {
+  readonly y: TensorRef;
+  readonly acc: DType;
+  readonly epilogue: BoundEpilogue | undefined;
+  readonly mode: EpilogueMode;
+}
+
+export const outputOf = (y: TensorRef, acc: DType, epilogue: BoundEpilogue | undefined): Output =>
+  ({ y, acc, epilogue, mode: epilogueMode(epilogue, acc, y) });
+
+/** Coordinates of a broadcast operand's element that belongs to element `at` of the output. */
+const ownCoordinates = (t: TensorRef, at: readonly (Expr | number)[]): (Expr | number)[] =>
+  at.slice(at.length - t.shape.length).map((i, d) => (t.shape[d] === 1 ? 0 : i));
+
+/** Stores a vector of consecutive elements, the first of which is `at`, through the epilogue (which has a vector form). */
+export function storeVector(k: KernelBuilder, { y, epilogue }: Output, at: readonly (Expr | number)[], value: Expr, v: ChannelVector): Stmt {
+  const row = (t: TensorRef): Expr => {
+    const address = k.address(t, ownCoordinates(t, at));
+    return t.shape.length === 0 || t.shape.at(-1) === 1
+      ? splat(load(t.param, t.dtype, address), v.lanes)
+      : vload(t.param, vector(t.dtype, v.lanes), address, v.count);
+  };
+  const result = epilogue ? vectorised(epilogue.expr, [value, ...epilogue.inputs.map(row)], v.lanes) : value;
+  return store(y.param, k.address(y, at), result, v.count);
+}
+
+function storeScalar(k: KernelBuilder, { y, epilogue }: Output, at: readonly (Expr | number)[], value: Expr): Stmt {
+  const result = epilogue ? substituteArgs(epilogue.expr, [value, ...epilogue.inputs.map((t) => k.load(t, ownCoordinates(t, at)))]) : value;
+  return k.storeRaw(y, at, result);
+}
+
+export interface Accumulators {
+  readonly points: number;
+  readonly vectors: readonly ChannelVector[];
+  /** The accumulator of a point and a vector. */
+  value(point: number, vector: number): Expr;
+}
+
+/**
+ * Stores a tile of accumulators. `at` gives the coordinates of an output element from its point (relative to the tile) and channel
+ * (relative to the block).
+ */
+export function storeTile(k: KernelBuilder, output: Output, tile: Accumulators,
+  at: (point: Expr | number, channel: Expr | number) => (Expr | number)[]): Stmt[] {
+  const { vectors, points } = tile, { acc } = output;
+  const all = Array.from({ length: points }, (_, p) => p);
+  if (output.mode === 'registers') {
+    return all.flatMap((p) => vectors.map((v, j) => storeVector(k, output, at(p, v.offset), tile.value(p, j), v)));
+  }
+  const width = vectors.reduce((s, v) => s + v.lanes, 0), channels = vectors.reduce((s, v) => s + v.count, 0);
+  const spill = k.name('tile');
+  const point = k.name('p');
+  const place = (p: Expr | number, c: Expr | number): Expr => add(mul(asIndex(p), width), asIndex(c));
+  const body = (): Stmt[] => {
+    if (output.mode === 'vectors') {
+      return vectors.flatMap((v) => {
+        const value = k.let('sum', vload(spill, vector(acc, v.lanes), place(ref(point), v.offset)));
+        return [value.declare, storeVector(k, output, at(ref(point), v.offset), value.ref, v)];
+      });
+    }
+    const c = k.name('c');
+    return [forLoop(c, channels, [storeScalar(k, output, at(ref(point), ref(c)), load(spill, acc, place(ref(point), ref(c))))])];
+  };
+  return [
+    { kind: 'array', name: spill, dtype: acc, size: points * width },
+    ...all.flatMap((p) => vectors.map((v, j) => store(spill, place(p, v.offset), tile.value(p, j)))),
+    forLoop(point, points, body()),
+  ];
+}
