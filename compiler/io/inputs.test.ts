@@ -43,7 +43,7 @@ test('what does not fit is refused with the way out', () => {
   refuse([good, `n=${file('wide.npy', encodeNpy(tensorOf('i64', [3], [1, 2, 3])))}`], /is i64\[3\], but input 'n' is i64\[2\]/);
   refuse([good, `n=${file('half.npy', encodeNpy(tensorOf('f32', [2], [1, 0.5])))}`], /element 1 \(0\.5\) is no i64[\s\S]*astype\('int64'\)/);
   refuse([`a=b=${file('d.npy', encodeNpy(tensorOf('f64', [2], [1, 0.1])))}`, `n=${file('n.npy', encodeNpy(n))}`], /element 1 \(0\.1\) is no f32/);
-  refuse([`a=b=${file('short.bin', new Uint8Array(7))}`], /must have 8 bytes, it has 7/);
+  refuse([`a=b=${file('short.bin', new Uint8Array(7))}`, `n=${file('n.npy', encodeNpy(n))}`], /must have 8 bytes, it has 7/);
   refuse([`n=${file('bad.pb', Uint8Array.from([255, 255, 255]))}`], /SPC6106/);
 });
 

@@ -89,6 +89,13 @@ function readTensorFile(file: string): Tensor | ReadonlyMap<string, Tensor> | Ui
   }
 }
 
+/** A file that holds one tensor with its type. */
+export function readTensor(file: string): Tensor {
+  const content = readTensorFile(file);
+  if (content instanceof Uint8Array || content instanceof Map) throw dataError('SPC6105', `${file}: does not say which tensor it is`, 'give an .npy or .pb file');
+  return content as Tensor;
+}
+
 /** A serialised ONNX TensorProto, as the conformance tests have them. */
 function readTensorProto(bytes: Uint8Array, what: string): DenseTensor {
   try {

@@ -1,0 +1,108 @@
+/** Every flag of every verb, once: its spelling, its meaning and how its text becomes a value. */
+import type { TargetName } from '../../backends/index.js';
+import type { CpuName } from '../../backends/cpu/target.js';
+import type { EmitOptions } from '../../backends/types.js';
+import type { Range } from '../io/random.js';
+
+/** The text of a flag is no value of it; becomes a usage error that names the flag. */
+export class BadFlagValue extends Error {}
+
+export interface Flag<T> {
+  /** As commander takes it: `-t, --target <name>`. */
+  readonly syntax: string;
+  readonly doc: string;
+  /** `previous` is the value so far, for flags that may be repeated. Absent on flags without a value. */
+  readonly parse?: (text: string, previous: T | undefined) => T;
+  /** Shown in the help; the verb applies it. */
+  readonly fallback?: string;
+}
+
+const flag = <T>(syntax: string, doc: string, parse: (text: string, previous: T | undefined) => T, fallback?: string): Flag<T> =>
+  ({ syntax, doc, parse, ...(fallback === undefined ? {} : { fallback }) });
+const boolean = (syntax: string, doc: string): Flag<boolean> => ({ syntax, doc });
+const text = (t: string): string => t;
+const repeated = (t: string, previous: readonly string[] | undefined): readonly string[] => [...(previous ?? []), t];
+
+const oneOf = <T extends string>(choices: readonly T[]) => (t: string): T => {
+  const found = choices.find((c) => c === t);
+  if (found === undefined) throw new BadFlagValue(`'${t}' is none of ${choices.join(', ')}`);
+  return found;
+};
+
+const whole = (low: number, high = Number.MAX_SAFE_INTEGER) => (t: string): number => {
+  const n = Number(t);
+  if (!/^\d+$/.test(t) || n < low || n > high) throw new BadFlagValue(`'${t}' is not a whole number from ${low}${high === Number.MAX_SAFE_INTEGER ? ' up' : ` to ${high}`}`);
+  return n;
+};
+
+function nonNegative(t: string): number {
+  const n = Number(t);
+  if (t.trim() === '' || !(n >= 0) || !Number.isFinite(n)) throw new BadFlagValue(`'${t}' is not a number of 0 or more`);
+  return n;
+}
+
+function dims(t: string, previous: Readonly<Record<string, number>> | undefined): Readonly<Record<string, number>> {
+  const entries = t.split(',').map((part): [string, number] => {
+    const at = part.lastIndexOf('=');
+    if (at < 1) throw new BadFlagValue(`'${part}' is not NAME=NUMBER`);
+    return [part.slice(0, at), whole(0)(part.slice(at + 1))];
+  });
+  return { ...previous, ...Object.fromEntries(entries) };
+}
+
+function range(t: string): Range {
+  const [low, high, ...rest] = t.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (low === undefined || high === undefined || rest.length > 0 || !(low <= high) || !Number.isFinite(high - low)) throw new BadFlagValue(`'${t}' is not LOW,HIGH with LOW <= HIGH`);
+  return { low, high };
+}
+
+export const engines = ['compiled', 'reference', 'onnxruntime'] as const;
+export type EngineName = (typeof engines)[number];
+
+export const flags = {
+  target: flag<TargetName>('-t, --target <name>', 'what to emit code for: cpu, cuda or fpga', oneOf(['cpu', 'cuda', 'fpga']), 'cpu'),
+  cpu: flag<CpuName>('--cpu <isa>', 'instruction set: native, x86-64-v3, x86-64-v4 or generic', oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'generic']), 'native'),
+  output: flag<string>('-o, --output <dir>', 'folder for the emitted files', text),
+  name: flag<string>('--name <identifier>', 'prefix of every emitted C symbol (default: the file\'s name)', (t) => {
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(t)) throw new BadFlagValue(`'${t}' is not a C identifier of at most 64 characters`);
+    return t;
+  }),
+  weights: flag<EmitOptions['weights']>('--weights <where>', 'auto: C arrays where small, a linked binary where large; embed: always C arrays; file: loaded at run time', oneOf(['auto', 'embed', 'file']), 'auto'),
+  dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
+  bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
+  emit: flag<readonly 'node'[]>('--emit <what>', 'also emit: node (types and a loader for TypeScript)', (t) => t.split(',').map(oneOf(['node']))),
+  dryRun: boolean('--dry-run', 'do everything but write'),
+  failOn: flag<'warning'>('--fail-on <severity>', 'end with exit code 6 where there are warnings', oneOf(['warning'])),
+  printIrAfter: flag<readonly string[]>('--print-ir-after <passes>', 'print the graph after these passes (names, `all`, or `change`) to stderr', (t) => t.split(',')),
+  verifyEach: boolean('--verify-each', 'check the graph after every pass'),
+  timePasses: boolean('--time-passes', 'show how long each pass took'),
+  stopAfter: flag<string>('--stop-after <pass>', 'run no pass after this one', text),
+  input: flag('-i, --input <NAME=FILE>', 'an input from .npy, .npz, .pb (ONNX TensorProto) or raw row-major bytes (repeatable; NAME= may be left out where there is no doubt)', repeated),
+  random: flag<number>('--random <seed>', 'draw inputs that have no file from this seed', whole(0, 0xffffffff)),
+  randomRange: flag<Range>('--random-range <low,high>', 'draw them from this range', range),
+  outputDir: flag<string>('-d, --output-dir <dir>', 'write every output to DIR/NAME.npy instead of printing it', text),
+  top: flag<number>('--top <k>', 'print the k largest elements of each output instead of all', whole(1)),
+  engine: flag<EngineName>('--engine <name>', 'compiled (C), reference (the evaluator) or onnxruntime (where onnxruntime-node is installed)', oneOf(engines), 'compiled'),
+  threads: flag<number>('--threads <n>', 'threads of the compiled model', whole(1, 1024), '1'),
+  rtol: flag<number>('--rtol <x>', 'allowed difference relative to the element', nonNegative, '1e-3'),
+  atol: flag<number>('--atol <x>', 'allowed difference relative to the largest magnitude in the tensor', nonNegative, '1e-5'),
+  samples: flag<number>('--samples <n>', 'how many random inputs to try', whole(1, 100_000), '1'),
+  compare: flag<'onnxruntime'>('--compare <peer>', 'time a peer side by side: onnxruntime', oneOf(['onnxruntime'])),
+  perLayer: boolean('--per-layer', 'time every layer'),
+  rounds: flag<number>('--rounds <n>', 'blocks of back-to-back runs per engine', whole(3, 10_000), '15'),
+  blockMs: flag<number>('--block-ms <ms>', 'length of a block in milliseconds', whole(1, 60_000), '40'),
+  pin: boolean('--no-pin', 'do not pin the process to one CPU'),
+  layers: boolean('--layers', 'one line a layer'),
+  json: boolean('--json', 'print one JSON document on stdout'),
+  quiet: boolean('-q, --quiet', 'no notes, warnings or progress on stderr'),
+  color: flag<'auto' | 'always' | 'never'>('--color <when>', 'auto, always or never (NO_COLOR is honoured)', oneOf(['auto', 'always', 'never']), 'auto'),
+} as const;
+
+export type FlagName = keyof typeof flags;
+export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends Flag<infer T> ? T : never };
+
+/** On every verb. */
+export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
+/** What decides how a model is compiled, on every verb that compiles one. */
+export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights'];
+export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

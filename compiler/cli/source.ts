@@ -1,0 +1,70 @@
+/** From the command line's words to a model: reading, compiling, and running what was compiled. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { load, type LoadedModel, type LoadOptions } from '../../runtime/node/load.js';
+import { SpcError } from '../diagnostics/diagnostic.js';
+import { compileModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
+import { readTensor } from '../io/inputs.js';
+import { denseData, denseTensor, tensorOf, type DenseTensor, type Tensor } from '../ir/tensor.js';
+import type { FlagValues } from './flags.js';
+import type { Terminal } from './terminal.js';
+
+/** A model file; `path` only where it is one that others can open too. */
+export interface ModelFile extends ModelSource {
+  readonly path?: string;
+}
+
+export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+export function readModelFile(path: string): ModelFile {
+  try {
+    if (path === '-') return { bytes: readFileSync(0), name: 'model' };
+    return { path, bytes: readFileSync(path), baseDir: dirname(path), name: basename(path).replace(/\.onnx$/, '') };
+  } catch (error) {
+    const reason = isFolder(path) ? 'it is a folder' : (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new SpcError([{ code: 'SPC1001', severity: 'error', message: `${path} cannot be read: ${reason}`, hint: 'give the path of an .onnx file' }]);
+  }
+}
+
+/** `NAME=FILE`, or `NAME=NUMBER` for a scalar: whole numbers as int64, others as float32. */
+export function readBindings(bindings: readonly string[]): Record<string, Tensor> {
+  return Object.fromEntries(bindings.map((b): [string, Tensor] => {
+    const at = b.indexOf('='), name = b.slice(0, at), value = b.slice(at + 1);
+    if (at < 1 || value === '') throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--bind ${b}: write NAME=FILE or NAME=NUMBER` }]);
+    if (existsSync(value) || !Number.isFinite(Number(value))) return [name, readTensor(value)];
+    const n = Number(value);
+    return [name, Number.isSafeInteger(n) ? denseTensor('i64', [], BigInt64Array.of(BigInt(value))) : tensorOf('f32', [], [n])];
+  }));
+}
+
+const phases = ['import', 'passes', 'plan', 'emit'] as const;
+
+export function compileFromFlags(source: ModelSource, flags: FlagValues, terminal: Terminal, more: CompileOptions = {}): CompileResult {
+  const compiled = compileModel(source, {
+    ...(flags.target ? { target: flags.target } : {}), ...(flags.cpu ? { cpu: flags.cpu } : {}), ...(flags.weights ? { weights: flags.weights } : {}),
+    ...(flags.name ? { name: flags.name } : {}), ...(flags.dim ? { dims: flags.dim } : {}), ...(flags.bind ? { bind: readBindings(flags.bind) } : {}),
+    onPhase: (phase) => terminal.progress(Math.max(0, phases.findIndex((p) => p === phase)) / phases.length, phase),
+    ...more,
+  });
+  terminal.progress(1, 'compiled');
+  return compiled;
+}
+
+/** Builds emitted files in a temporary folder (the library itself stays in the cache) and loads them. */
+export async function loadFiles(files: CompileResult['files'], options: LoadOptions, terminal: Terminal): Promise<LoadedModel> {
+  const work = mkdtempSync(join(tmpdir(), 'spc-'));
+  try {
+    writeFiles(files, join(work, 'model'));
+    terminal.progress(1, 'C compiler');
+    return await load(join(work, 'model'), options);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Runs a loaded model on tensors in the order of its inputs. */
+export function runLoaded(model: LoadedModel, inputs: readonly Tensor[]): DenseTensor[] {
+  const results = model.run(Object.fromEntries(model.inputs.map((p, i) => [p.name, denseData(inputs[i]!)])));
+  return model.outputs.map((p) => denseTensor(p.dtype, p.shape, results[p.name]!));
+}

@@ -1,0 +1,46 @@
+/** The table of verbs. Their code is loaded when they are used, so that help is instant. */
+import { compileFlags, inputFlags } from './flags.js';
+import type { Verb } from './verb.js';
+
+const model = { syntax: '<model>', doc: 'an .onnx file, or - for standard input' };
+const modelOrFolder = { syntax: '<model>', doc: 'an .onnx file, - for standard input, or a folder that `spc compile` wrote' };
+
+export const verbs: readonly Verb[] = [
+  {
+    name: 'compile', summary: 'compile a model to source code that you own', args: [model],
+    flags: ['output', 'target', 'name', ...compileFlags, 'emit', 'dryRun', 'failOn', 'printIrAfter', 'verifyEach', 'timePasses', 'stopAfter'],
+    examples: ['spc compile model.onnx -o build', 'spc compile model.onnx -o build --cpu=generic --dim batch=1', 'spc compile model.onnx -o build --emit=node'],
+    load: () => import('./verbs/compile.js'),
+  },
+  {
+    name: 'run', summary: 'run a model once and print or save its outputs', args: [modelOrFolder],
+    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'threads', ...compileFlags],
+    examples: ['spc run model.onnx --input image=digit.npy --top 5', 'spc run build --random 1 --output-dir out'],
+    load: () => import('./verbs/run.js'),
+  },
+  {
+    name: 'verify', summary: 'compare the compiled model with the reference evaluator and ONNX Runtime', args: [model],
+    flags: [...inputFlags, 'samples', 'rtol', 'atol', 'threads', ...compileFlags],
+    examples: ['spc verify model.onnx', 'spc verify model.onnx --input image=digit.npy --rtol 1e-4'],
+    load: () => import('./verbs/verify.js'),
+  },
+  {
+    name: 'bench', summary: 'time a model, alone or against ONNX Runtime', args: [model],
+    flags: ['compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags],
+    examples: ['spc bench model.onnx --compare onnxruntime', 'spc bench model.onnx --per-layer'],
+    load: () => import('./verbs/bench.js'),
+  },
+  {
+    name: 'inspect', summary: 'show a model: layers, shapes, work, sparsity, and how each layer would run', args: [model],
+    flags: ['target', 'layers', ...compileFlags],
+    examples: ['spc inspect model.onnx', 'spc inspect model.onnx --layers --json'],
+    load: () => import('./verbs/inspect.js'),
+  },
+  {
+    name: 'ops', summary: 'list the ONNX operators that spc supports', args: [{ syntax: '[pattern]', doc: 'part of a name' }], flags: [],
+    examples: ['spc ops', 'spc ops Conv'], load: () => import('./verbs/ops.js'),
+  },
+  { name: 'targets', summary: 'list the targets', args: [], flags: [], examples: ['spc targets'], load: () => import('./verbs/targets.js') },
+  { name: 'passes', summary: 'list the passes in order', args: [], flags: ['target'], examples: ['spc passes --target=fpga'], load: () => import('./verbs/passes.js') },
+  { name: 'doctor', summary: 'show which compilers and tools are found', args: [], flags: [], examples: ['spc doctor'], load: () => import('./verbs/doctor.js') },
+];
