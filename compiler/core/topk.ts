@@ -1,5 +1,6 @@
 import { NodeProblem } from '../diagnostics/diagnostic.js';
-import { cast, compare, constant, forLoop, ifStmt, min, ref, sub } from '../kir/build.js';
+import { isFloat } from '../ir/dtype.js';
+import { and, cast, compare, constant, forLoop, ifStmt, min, not, or, ref, sub, unary } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
 import { defineCoreOp } from './types.js';
 
@@ -10,7 +11,7 @@ export interface TopkAttrs {
 }
 
 /**
- * Outputs: values and positions (i64), best first, equal ones in the order of their positions.
+ * Outputs: values and positions (i64), best first, equal ones in the order of their positions, NaNs last.
  *
  * Insertion into the outputs, which hold the best elements seen so far in order: O(n k) at worst, but an element that does not
  * belong there costs one comparison.
@@ -25,7 +26,11 @@ export const topk = defineCoreOp<TopkAttrs>({
   },
   lower(k, attrs, [x], [values, positions]) {
     if (attrs.k === 0) return [];
-    const better = attrs.largest ? 'gt' : 'lt';
+    // without the second part a NaN, which loses every comparison, would keep all that follow from passing it
+    const better = (a: Expr, b: Expr): Expr => {
+      const beats = compare(attrs.largest ? 'gt' : 'lt', a, b);
+      return isFloat(x!.dtype) ? or(beats, and(unary('isnan', b), not(unary('isnan', a)))) : beats;
+    };
     return k.forEach(x!.shape.map((e, d) => (d === attrs.axis ? 1 : e)), (outer) => {
       const at = (i: Expr): Expr[] => outer.map((o, d) => (d === attrs.axis ? i : o));
       const j = k.name('j');
@@ -40,7 +45,7 @@ export const topk = defineCoreOp<TopkAttrs>({
         slot.declare,
         moving.declare,
         { kind: 'while', cond: moving.ref, body: [
-          ifStmt(compare(better, element.ref, k.load(values!, at(previous))), [
+          ifStmt(better(element.ref, k.load(values!, at(previous))), [
             ifStmt(inside, [
               k.storeRaw(values!, at(slot.ref), k.load(values!, at(previous))),
               k.storeRaw(positions!, at(slot.ref), k.load(positions!, at(previous))),

@@ -9,7 +9,7 @@ export interface CodeInfo {
 
 export const codes = {
   SPC1001: { title: 'not a readable ONNX file', explanation: 'The bytes do not decode as an ONNX ModelProto (cut off, damaged, or another format), or the model has no graph.' },
-  SPC1002: { title: 'unsupported version', explanation: 'The IR version or the opset of a domain is outside the range that spc reads (IR 3 and up, ai.onnx opset 7 to 22), or a node uses a domain that the model does not import.' },
+  SPC1002: { title: 'unsupported version', explanation: 'The IR version or the opset of a domain is outside the range that spc reads (IR 3 and up, ai.onnx opset 6 to 22), or a node uses a domain that the model does not import.' },
   SPC1003: { title: 'unsupported operator', explanation: 'spc has no lowering for the operator. All unsupported operators of a model are listed at once; `spc ops` lists the supported ones.' },
   SPC1004: { title: 'unsupported use of an operator', explanation: 'The operator is supported, this combination of attributes, types or inputs is not.' },
   SPC1005: { title: 'input must be a compile-time constant', explanation: 'The operator needs the value of this input (a shape, axes, pads...) while compiling, but it depends on a graph input. Bind the graph input to a value, or simplify the model.' },

@@ -49,7 +49,7 @@ export interface ImportResult {
   readonly info: ModelInfo;
 }
 
-const FIRST_OPSET = 7, LAST_OPSET = 22, FIRST_IR = 3;
+const FIRST_OPSET = 6, LAST_OPSET = 22, FIRST_IR = 3;
 /** Bounds on what functions and subgraphs may expand to: a file of a few kilobytes can describe 2^100 nodes. */
 const MAX_DEPTH = 64, MAX_NODES = 200_000;
 

@@ -6,7 +6,7 @@ import { evaluateCase } from '../support/conformance-eval.js';
 const root = conformanceRoot();
 if (root === undefined) console.warn('conformance data is absent: set SPC_CONFORMANCE_DATA to a folder or .tar.gz archive of ONNX backend tests, or install libonnx-testdata');
 
-const suites = [['node', 700], ['simple', 5], ['pytorch-operator', 15], ['pytorch-converted', 40]] as const;
+const suites = [['node', 700], ['simple', 5], ['pytorch-operator', 30], ['pytorch-converted', 70]] as const;
 
 for (const [suite, atLeast] of suites) {
   test.skipIf(root === undefined)(`${suite}: cases pass or are refused for a stated reason`, { timeout: 300_000 }, () => {
