@@ -88,7 +88,8 @@ export class GraphBuilder {
     for (const t of types) checkedElementCount(t.dtype, t.shape);
     const origins = this.origin.node === '' && this.origin.op === '' ? [] : [this.origin];
     const names = types.map((_, i) => this.outputNames[i] ?? this.origin.node);
-    if (!coreOp(kind).foldLate && inputs.every((v) => v.constant) && types.every((t) => elementCount(t.shape) <= FOLD_LIMIT)) {
+    const isCheap = !coreOp(kind).foldLate && types.every((t) => elementCount(t.shape) <= FOLD_LIMIT) && (coreOp(kind).macs?.(attrs, operands, types) ?? 0) <= FOLD_MACS_LIMIT;
+    if (isCheap && inputs.every((v) => v.constant)) {
       const results = evaluateNode(kind, attrs, inputs.map((v) => v.constant!), types);
       return results.map((t, i) => this.constant(t, names[i]));
     }

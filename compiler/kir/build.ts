@@ -1,4 +1,5 @@
 /** Constructors of kernel IR that type their results and fold trivial constants, so generated code reads as if written by hand. */
+import { NodeProblem } from '../diagnostics/diagnostic.js';
 import type { DType } from '../ir/dtype.js';
 import type { BinaryOp, CompareOp, Expr, KType, LoopAttrs, ScalarType, Stmt, UnaryOp } from './types.js';
 
@@ -9,6 +10,7 @@ const is64 = (d: ScalarType): boolean => d === 'i64' || d === 'u64';
 
 /** A constant; numbers become bigints for 64-bit element types. */
 export function constant(dtype: ScalarType, value: number | bigint, lanes = 1): Expr {
+  if (is64(dtype) && typeof value === 'number' && !Number.isInteger(value)) throw unfit(`constant ${value} as ${dtype}`);
   const exact = is64(dtype) ? BigInt(value) : Number(value);
   return { kind: 'const', type: { dtype, lanes }, value: exact };
 }
@@ -35,8 +37,11 @@ function foldIndex(op: BinaryOp, a: number, b: number): number | undefined {
   }
 }
 
+/** Where an operator's own checks leave it to this, operands of the model have types that do not fit: a problem of its node. */
+const unfit = (what: string): NodeProblem => new NodeProblem('SPC2001', `the element types do not fit: ${what}`, 'ONNX converts no element types by itself; insert a Cast');
+
 function sameType(op: string, a: Expr, b: Expr): KType {
-  if (a.type.dtype !== b.type.dtype) throw new Error(`SPC9002: kernel IR ${op} of ${a.type.dtype} and ${b.type.dtype}`);
+  if (a.type.dtype !== b.type.dtype) throw unfit(`${op} of ${a.type.dtype} and ${b.type.dtype}`);
   if (a.type.lanes === b.type.lanes) return a.type;
   if (a.type.lanes === 1) return b.type;
   if (b.type.lanes === 1) return a.type;
@@ -83,7 +88,7 @@ export const and = (a: Expr, b: Expr): Expr => binary('and', a, b);
 export const or = (a: Expr, b: Expr): Expr => binary('or', a, b);
 export const not = (a: Expr): Expr => unary('not', a);
 export function select(cond: Expr, a: Expr, b: Expr): Expr {
-  if (cond.type.dtype !== 'bool') throw new Error(`SPC9002: kernel IR select on ${cond.type.dtype}`);
+  if (cond.type.dtype !== 'bool') throw unfit(`select on ${cond.type.dtype}`);
   return { kind: 'select', cond, a, b, type: sameType('select', a, b) };
 }
 /** C conversion rules: float to integer truncates, integers wrap, anything to bool is `!= 0`. */
