@@ -2,14 +2,15 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { buildPlan } from '../../compiler/plan/build.js';
 import type { Plan } from '../../compiler/plan/types.js';
-import type { Graph } from '../../compiler/ir/types.js';
+import { elementCount, type Graph } from '../../compiler/ir/types.js';
 import { denseTensor, newArray, tensorBytes, type DenseTensor, type Tensor } from '../../compiler/ir/tensor.js';
 import { dtypes } from '../../compiler/ir/dtype.js';
-import { elementCount } from '../../compiler/ir/types.js';
 import type { EmitOptions, EmittedFiles, Target } from '../../backends/types.js';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
+import { hasTool } from '../support/processes.js';
 
 export interface Outcome { readonly status: number | null; readonly signal: string | null; readonly stdout: string; readonly stderr: string }
 
@@ -23,7 +24,6 @@ export function mustExec(command: string, args: readonly string[], options: { cw
   return r.stdout;
 }
 
-export const hasTool = (tool: string): boolean => exec(tool, ['--version']).status === 0;
 export const hasGxx = hasTool('g++') && hasTool('gcc');
 export const nvcc = process.env['SPC_NVCC'] ?? 'nvcc';
 export const hasNvcc = hasTool(nvcc);
@@ -46,6 +46,24 @@ export function emitGraph(graph: Graph, target: Target, name = 'model', weights:
   return { plan, files: target.emit(plan, { name, header: ['test'], weights }) };
 }
 
+/** Where the headers of a target's runtime are, as compiler flags. */
+export const includeFlags = (...folders: readonly string[]): string[] => folders.map((f) => `-I${join(packageRoot(), 'runtime', f)}`);
+
+/** Compiles one C++ source text; returns the program's path. */
+export function buildProgram(dir: string, source: string, flags: readonly string[]): string {
+  writeFileSync(join(dir, 'program.cpp'), source);
+  mustExec('g++', ['-std=c++17', '-O1', ...flags, 'program.cpp', '-o', 'program'], { cwd: dir });
+  return join(dir, 'program');
+}
+
+/** Reads what C prints for %a. */
+export function hexFloat(text: string): number {
+  const m = /^(-?)0x([0-9a-f])(?:\.([0-9a-f]+))?p([+-]\d+)$/.exec(text);
+  if (!m) return text.includes('nan') ? NaN : Number(text);
+  const fraction = m[3] ?? '';
+  return (m[1] ? -1 : 1) * parseInt(m[2]! + fraction, 16) * 2 ** (Number(m[4]) - 4 * fraction.length);
+}
+
 export const strictWarnings = ['-Wall', '-Wextra', '-Werror'];
 
 /** Compiles an emitted CUDA project for the emulation; returns the program's path. */
@@ -61,7 +79,7 @@ export function buildEmulation(files: EmittedFiles, dir: string, name: string, f
 /** Compiles an emitted FPGA project as C simulation with its own Makefile; returns the program's path. */
 export function buildCSimulation(files: EmittedFiles, dir: string, name: string, flags: readonly string[] = []): string {
   writeProject(files, dir);
-  mustExec('make', ['-s', `CXXFLAGS=-O1 -fwrapv ${[...strictWarnings, '-Wno-unknown-pragmas', ...flags].join(' ')}`, 'build'], { cwd: dir });
+  mustExec('make', ['-s', `CXXFLAGS=-O1 -fwrapv -ffp-contract=off ${[...strictWarnings, '-Wno-unknown-pragmas', ...flags].join(' ')}`, 'build'], { cwd: dir });
   return join(dir, `${name}_csim`);
 }
 
@@ -69,7 +87,7 @@ export function buildCSimulation(files: EmittedFiles, dir: string, name: string,
 export function runProgram(program: string, plan: Plan, inputs: readonly Tensor[], env: Record<string, string> = {}): DenseTensor[] {
   const dir = dirname(program);
   inputs.forEach((t, i) => writeFileSync(join(dir, `in${i}.bin`), tensorBytes(t)));
-  const weights = join(dir, `${plan.model}_weights.bin`);
+  const weights = join(dir, `${basename(program).replace(/_main$/, '')}_weights.bin`);
   mustExec(program, [...(existsSync(weights) ? ['-w', weights] : []), ...inputs.map((_, i) => `in${i}.bin`)], { cwd: dir, env });
   return plan.outputs.map((o, i) => {
     const bytes = readFileSync(join(dir, `${i}.bin`));
