@@ -43,9 +43,7 @@ function sampleTaps(k: KernelBuilder, attrs: GridSampleAttrs, coordinate: Expr, 
   // far outside nothing changes any more: the bounds keep the conversion to integers defined, for NaN too
   const bounded = (e: Expr): Expr => min(max(c(-4), e), c(extent + 3));
   const raw = attrs.mode === 'nearest' ? unary('round', coordinate) : coordinate;
-  const folded = attrs.padding === 'border' ? min(max(c(0), raw), c(extent - 1)) : attrs.padding === 'reflection' ? reflected(raw, low, high) : raw;
-  // inside the borders a coordinate stays as it is, also between the last centre and the edge
-  const v = k.let('v', bounded(attrs.padding === 'zeros' ? raw : select(and(compare('ge', raw, c(low)), compare('le', raw, c(high))), raw, folded)));
+  const v = k.let('v', bounded(attrs.padding === 'reflection' ? reflected(raw, low, high) : raw));
   const base = k.let('base', unary('floor', v.ref));
   const f = k.let('f', sub(v.ref, base.ref));
   const weights = attrs.mode === 'nearest' ? [c(1)] : attrs.mode === 'linear' ? [sub(c(1), f.ref), f.ref] : cubicWeights(f.ref);
