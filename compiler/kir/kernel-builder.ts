@@ -1,7 +1,7 @@
 /** Builds one kernel: names its parameters, addresses strided tensors, applies the epilogue at every store. */
 import type { DType } from '../ir/dtype.js';
 import { contiguousStrides, elementCount, type Origin, type TensorType } from '../ir/types.js';
-import { add, asIndex, cast, forLoop, load, mul, ref, store, substituteArgs } from './build.js';
+import { add, asIndex, cast, forLoop, load, mapExpr, mul, ref, store } from './build.js';
 import type { Expr, Kernel, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
 
 /** A tensor as a kernel sees it: a parameter, and where element (i, j, ...) lies from its pointer. */
@@ -26,17 +26,34 @@ export interface BoundEpilogue {
   readonly inputs: readonly TensorRef[];
 }
 
+/**
+ * The epilogue's expression on a computed value, which is taken in the element type that the expression reads: sums of f16 are
+ * f32 until here.
+ */
+export function applyEpilogue(epilogue: BoundEpilogue, value: Expr, operands: readonly Expr[]): Expr {
+  return mapExpr(epilogue.expr, (x) => {
+    if (x.kind !== 'arg') return x;
+    if (x.index === 0) return cast(value, x.type.dtype);
+    const operand = operands[x.index - 1];
+    if (!operand) throw new Error(`SPC9002: epilogue argument ${x.index} has no value`);
+    return operand;
+  });
+}
+
 export class KernelBuilder {
   private readonly used = new Map<string, number>();
   private readonly extra: KernelParam[] = [];
 
   constructor(readonly epilogue?: BoundEpilogue) {}
 
-  /** A fresh local name: `base`, `base1`, `base2`, ... */
+  /** A fresh local name: `base`, `base1`, `base2`, ... Asked for `x` and `x1`, no name is given twice. */
   name(base: string): string {
-    const n = this.used.get(base) ?? 0;
+    let n = this.used.get(base) ?? 0;
+    let name = n === 0 ? base : `${base}${n}`;
+    while (this.used.has(name) && name !== base) name = `${base}${++n}`;
     this.used.set(base, n + 1);
-    return n === 0 ? base : `${base}${n}`;
+    if (name !== base) this.used.set(name, 1);
+    return name;
   }
 
   /** Working memory of `size` elements, supplied by the memory planner (uninitialised at entry). */
@@ -70,11 +87,7 @@ export class KernelBuilder {
    * output or for intermediate results.
    */
   store(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
-    const { epilogue } = this;
-    const result = epilogue
-      ? substituteArgs(epilogue.expr, [value, ...epilogue.inputs.map((e) => this.loadBroadcast(e, at))])
-      : value;
-    return this.storeRaw(t, at, result);
+    return this.storeRaw(t, at, this.epilogue ? applyEpilogue(this.epilogue, value, this.epilogue.inputs.map((e) => this.loadBroadcast(e, at))) : value);
   }
 
   storeRaw(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
