@@ -40,7 +40,7 @@ export type EmittedFiles = ReadonlyMap<string, string | Uint8Array>;
 export interface Target {
   readonly name: string;
   readonly doc: string;
-  /** Passes after the common ones. */
+  /** Its own passes (data layout), between the common ones and fusion. */
   readonly passes: readonly Pass[];
   readonly kernels: readonly KernelRule[];
   /** Alignment of the arena and of constants, in bytes. */

@@ -5,7 +5,7 @@ import { targets, type TargetName } from '../backends/index.js';
 import type { CpuName } from '../backends/cpu/target.js';
 import type { EmitOptions } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
-import { pipeline } from '../passes/pipeline.js';
+import { pipelineFor } from '../passes/pipeline.js';
 import type { Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
 import { identifier } from './emit/writer.js';
@@ -67,7 +67,7 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
 
   phase('passes');
-  const optimised = runPasses(imported.graph, [...pipeline, ...target.passes], options.passes ?? {});
+  const optimised = runPasses(imported.graph, pipelineFor(target), options.passes ?? {});
 
   phase('plan');
   const plan = buildPlan(optimised.graph, target);

@@ -27,15 +27,15 @@ export function countArg(e: Expr, index: number): number {
   return n;
 }
 
-/** True for expressions that may be computed several times. */
-export function isCheap(e: Expr): boolean {
+/** True for expressions that may be computed several times: few operations, none costly. */
+export function isCheap(e: Expr, limit = 2): boolean {
   let operations = 0, dear = false;
   mapExpr(e, (x) => {
     if (x.kind !== 'const' && x.kind !== 'arg') operations++;
     if ((x.kind === 'unary' && costly.has(x.op)) || (x.kind === 'binary' && ['div', 'mod', 'pow', 'atan2'].includes(x.op))) dear = true;
     return x;
   });
-  return !dear && operations <= 2;
+  return !dear && operations <= limit;
 }
 
 const isLiteral = (e: Expr, value: number): boolean => e.kind === 'const' && e.type.dtype !== 'index' && Number(e.value) === value && !Object.is(e.value, -0);

@@ -1,10 +1,70 @@
-/** The passes in the order in which they run. */
+/**
+ * The passes in the order in which they run. A target's own passes (its data layout) come between the common ones and fusion,
+ * because nothing moves through an operator once work is fused into it.
+ */
 import type { Pass } from './types.js';
+import { canonicalizeProducts, pointwiseConvToMatmul } from './canonicalize-products.js';
+import { channelsLast } from './channels-last.js';
 import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions.js';
 import { eliminateDeadCode } from './eliminate-dead-code.js';
+import { foldBatchNorm } from './fold-batch-norm.js';
 import { foldConstants } from './fold-constants.js';
+import { foldPadding } from './fold-padding.js';
+import { fuseElementwise } from './fuse-elementwise.js';
+import { fuseEpilogue } from './fuse-epilogue.js';
+import { simplify } from './simplify.js';
+import { sinkTransposes } from './sink-transposes.js';
 
-export const pipeline: readonly Pass[] = [foldConstants, eliminateCommonSubexpressions, eliminateDeadCode];
+/** For every target: plain operators, nothing superfluous. */
+const canonical: readonly Pass[] = [
+  foldConstants,
+  simplify,
+  eliminateCommonSubexpressions,
+  sinkTransposes,
+  foldPadding,
+  foldBatchNorm,
+  canonicalizeProducts,
+];
 
-/** What the CPU target adds. */
-export const channelsLastPasses: readonly Pass[] = [];
+/** A target's choice: convolutions and pools with the channels last. */
+export const channelsLastPasses: readonly Pass[] = [
+  channelsLast,
+  sinkTransposes,
+  foldPadding,
+  pointwiseConvToMatmul,
+];
+
+/** For every target, last: work goes where its operands are. */
+const fusion: readonly Pass[] = [
+  simplify,
+  foldConstants,
+  eliminateCommonSubexpressions,
+  fuseElementwise,
+  fuseEpilogue,
+  simplify,
+  eliminateDeadCode,
+];
+
+/** All passes for a target, in order. */
+export const pipelineFor = (target: { readonly passes: readonly Pass[] }): readonly Pass[] => [...canonical, ...target.passes, ...fusion];
+
+/** All passes that do not belong to a target. */
+export const pipeline: readonly Pass[] = pipelineFor({ passes: [] });
+
+/** Every pass once, in the order of first use. */
+export const allPasses: readonly Pass[] = [...new Set(pipelineFor({ passes: channelsLastPasses }))];
+
+/** Contents of docs/passes.md. */
+export function passesMarkdown(): string {
+  const row = (p: Pass, i: number): string => `| ${i + 1} | \`${p.name}\` | ${p.doc} | ${channelsLastPasses.includes(p) && !canonical.includes(p) ? 'targets that ask for it' : 'all targets'} |`;
+  return [
+    '# Passes',
+    '',
+    'In the order in which they run for a target with the channels last. Generated from passes/pipeline.ts.',
+    '',
+    '| | pass | what it does | runs for |',
+    '|---|---|---|---|',
+    ...pipelineFor({ passes: channelsLastPasses }).map(row),
+    '',
+  ].join('\n');
+}

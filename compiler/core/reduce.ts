@@ -24,7 +24,8 @@ export const reduce = defineCoreOp<ReduceAttrs>({
     shape: x!.shape.flatMap((d, i) => (attrs.axes.includes(i) ? (attrs.keepdims ? [1] : []) : [d])),
   }],
   lower(k, attrs, [x], [y]) {
-    const acc = accumulatorOf(y!.dtype);
+    // the epilogue may change the output's type, the sum keeps its own
+    const acc = accumulatorOf((attrs.map?.type.dtype as DType | undefined) ?? x!.dtype);
     return k.forEach(y!.shape, (at) => {
       const total = k.variable('total', neutral(attrs.op, acc));
       const names = attrs.axes.map(() => k.name('r'));
