@@ -6,7 +6,7 @@ import type { Tensor } from '../../compiler/ir/tensor.js';
 import type { ImportOptions, ImportSource } from '../../compiler/onnx/import.js';
 import { decodeMessage, isPresent, longToNumber, type GraphProto, type ModelProto } from '../../compiler/onnx/proto.js';
 import { onnxDataType } from '../../compiler/onnx/tensor.js';
-import { dataSets, modelPath, type ConformanceCase, type DataItem, type DataSet } from '../support/conformance-data.js';
+import { dataSets, disputedCases, modelPath, type ConformanceCase, type DataItem, type DataSet } from '../support/conformance-data.js';
 
 export interface OperatorUse {
   readonly domain: string;
@@ -26,7 +26,13 @@ export interface Failed {
   readonly phase: 'compile' | 'build' | 'run' | 'compare';
   readonly message: string;
 }
-export type Outcome = { readonly status: 'pass' } | { readonly status: 'pass-bound'; readonly bound: readonly string[] } | Unsupported | Failed;
+/** Not what the case expects, where the expectation is known to be wrong (disputedCases). */
+export interface Disputed {
+  readonly status: 'disputed';
+  readonly reason: string;
+  readonly message: string;
+}
+export type Outcome = { readonly status: 'pass' } | { readonly status: 'pass-bound'; readonly bound: readonly string[] } | Disputed | Unsupported | Failed;
 
 export interface Compiled {
   readonly status: 'compiled';
@@ -71,6 +77,12 @@ const tensorAt = (set: DataSet | undefined, i: number): Tensor | undefined => {
   const item = set?.inputs[i];
   return item && 'tensor' in item ? item.tensor : undefined;
 };
+
+/** The outcome of a comparison, disputed where the case is. */
+export function settled(c: ConformanceCase, o: Outcome): Outcome {
+  const reason = o.status === 'fail' && o.phase === 'compare' ? disputedCases.get(c.name) : undefined;
+  return o.status === 'fail' && reason !== undefined ? { status: 'disputed', reason, message: o.message } : o;
+}
 
 /** The archive holds bfloat16 data as uint16 bit patterns: given back the type that the model declares. */
 const retyped = (items: readonly DataItem[], declared: GraphProto['input']): DataItem[] =>

@@ -4,7 +4,7 @@ import { allOnnxOps } from '../../compiler/ops/index.js';
 import type { CaseResult } from './run.js';
 
 export type Status = CaseResult['outcome']['status'];
-export const statuses: readonly Status[] = ['pass', 'pass-bound', 'unsupported', 'fail'];
+export const statuses: readonly Status[] = ['pass', 'pass-bound', 'disputed', 'unsupported', 'fail'];
 export type Counts = Readonly<Record<Status, number>>;
 
 export const countsOf = (results: readonly CaseResult[]): Counts =>
@@ -20,7 +20,7 @@ export const suitesOf = (results: readonly CaseResult[]): string[] => [...new Se
 export function summary(results: readonly CaseResult[]): string {
   const line = (name: string, list: readonly CaseResult[]): string => {
     const c = countsOf(list);
-    return `${name.padEnd(18)} ${String(list.length).padStart(5)} cases: ${c.pass} pass, ${c['pass-bound']} pass with bound inputs, ${c.unsupported} unsupported, ${c.fail} fail`;
+    return `${name.padEnd(18)} ${String(list.length).padStart(5)} cases: ${c.pass} pass, ${c['pass-bound']} pass with bound inputs, ${c.disputed} disputed, ${c.unsupported} unsupported, ${c.fail} fail`;
   };
   return [...suitesOf(results).map((s) => line(s, results.filter((r) => r.suite === s))), line('all', results)].join('\n');
 }
@@ -73,6 +73,7 @@ export function operatorsDocument(results: readonly CaseResult[]): string {
   const limitsOf = (o: { readonly domain: string; readonly op: string }): string => allOnnxOps.find((x) => (x.domain ?? '') === o.domain && x.op === o.op)?.limits ?? '';
 
   const refused = results.flatMap((r) => (r.outcome.status === 'unsupported' ? [r.outcome] : []));
+  const disputed = results.flatMap((r) => (r.outcome.status === 'disputed' ? [{ name: r.name, reason: r.outcome.reason }] : []));
   const codes = [...new Set(refused.map((o) => o.code))].sort();
   const shown = (c: Counts): readonly number[] => statuses.map((s) => c[s]);
 
@@ -83,11 +84,13 @@ target. Do not edit.
 
 A case is *bound* where an operator needs the value of an input while compiling (a shape, axes, pads): that input was
 fixed to the test's data. A case counts for every operator in its model, as unsupported only for the one that the
-diagnostic is about.
+diagnostic is about. A case is *disputed* where its expected output is wrong:
+
+${disputed.map((r) => `- ${r.name}: ${r.reason}`).join('\n') || '- none'}
 
 ## Backend tests
 
-${table(['suite', 'cases', 'pass', 'pass, inputs bound', 'unsupported', 'fail'], [
+${table(['suite', 'cases', 'pass', 'pass, inputs bound', 'disputed', 'unsupported', 'fail'], [
     ...suitesOf(results).map((s) => { const list = results.filter((r) => r.suite === s); return [s, list.length, ...shown(countsOf(list))]; }),
     ['all', results.length, ...shown(countsOf(results))],
   ])}

@@ -7,7 +7,7 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import type { ConformanceCase } from '../support/conformance-data.js';
 import { compareTensors, onnxTolerance } from '../support/compare.js';
 import { limiter } from '../support/processes.js';
-import { compileCase, type Compiled, type OperatorUse, type Outcome } from './case.js';
+import { compileCase, settled, type Compiled, type OperatorUse, type Outcome } from './case.js';
 import { buildObjects, linkDriver, runDriver, type NativeOptions } from './native.js';
 
 export interface CaseResult {
@@ -55,7 +55,7 @@ export async function runConformance(cases: readonly ConformanceCase[], options:
     await Promise.all(builds);
     progress(cases.length, cases.length, 'running');
     if (built.length) await linkDriver(dir, built.map((b) => b.compiled.result.manifest.name), built.flatMap((b) => b.objects), join(packageRoot(), 'runtime', 'include'), native);
-    await Promise.all(built.map(({ c, compiled }, index) => atATime(async () => { outcomes.set(c, await checkCase(dir, index, compiled)); })));
+    await Promise.all(built.map(({ c, compiled }, index) => atATime(async () => { outcomes.set(c, settled(c, await checkCase(dir, index, compiled))); })));
     return cases.map((c) => ({ suite: c.suite, name: c.name, operators: operators.get(c)!, outcome: outcomes.get(c)! }));
   } finally {
     if (options.keep) console.log(`emitted code and driver: ${dir}`);
