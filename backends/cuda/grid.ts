@@ -65,12 +65,15 @@ function gridStrideLoop(w: Writer, printer: CLikePrinter, index: string, loops: 
 }
 
 /**
+ * The CUDA kernels that together do what `kernel` does, in launch order.
  * @param restrict whether no two parameters may be the same memory
  */
 export function cudaKernels(kernel: Kernel, name: string, restrict: boolean): CudaKernel[] {
-  return kernelPhases(kernel).map((phase) => {
+  return kernelPhases(kernel).flatMap((phase) => {
     const nest = phase.loop && perfectNest(phase.loop);
     const extent = nest?.loops.reduce((n, l) => n * iterations(l), 1);
+    // a grid of no blocks cannot be launched
+    if (extent === 0) return [];
     const dialect = cudaDialect(indexTypeOf(kernel, extent ?? 0));
     const printer = new CLikePrinter(dialect, kernel);
     const body = new Writer();
@@ -87,6 +90,6 @@ export function cudaKernels(kernel: Kernel, name: string, restrict: boolean): Cu
     const symbol = `${name}_${kernel.name}${phase.suffix}`;
     const w = new Writer();
     w.block(`static __global__ void ${symbol}(${declarations.join(', ')})`, () => text.split('\n').forEach((l) => w.line(l)));
-    return { symbol, text: w.text(), params, ...(extent === undefined ? {} : { extent }) };
+    return [{ symbol, text: w.text(), params, ...(extent === undefined ? {} : { extent }) }];
   });
 }

@@ -13,10 +13,20 @@ static int fail(const char *what) {
   return 1;
 }
 
+/* The block that malloc gave is remembered in front of the aligned memory. */
 static void *aligned(size_t bytes, size_t alignment) {
-  const size_t rounded = (bytes / alignment + 1) * alignment;
-  unsigned char *p = malloc(rounded + alignment);
-  return p ? p + (alignment - (uintptr_t)p % alignment) : NULL;
+  unsigned char *block = malloc(bytes + alignment + sizeof(void *));
+  if (!block) return NULL;
+  unsigned char *p = block + sizeof(void *);
+  p += alignment - (uintptr_t)p % alignment;
+  memcpy(p - sizeof block, &block, sizeof block);
+  return p;
+}
+static void release(const void *p) {
+  unsigned char *block;
+  if (!p) return;
+  memcpy(&block, (const unsigned char *)p - sizeof block, sizeof block);
+  free(block);
 }
 
 static int read_file(const char *path, void *to, size_t bytes) {
@@ -64,6 +74,11 @@ int main(int argc, char **argv) {
     fclose(f);
     printf("%s -> %s (%lu bytes)\\n", info->outputs[i].name, path, (unsigned long)info->outputs[i].bytes);
   }
+  for (int32_t i = 0; i < info->input_count; ++i) release(inputs[i]);
+  for (int32_t i = 0; i < info->output_count; ++i) release(outputs[i]);
+  release(options.weights);
+  free((void *)inputs);
+  free((void *)outputs);
   return 0;
 }
 `;
