@@ -12,7 +12,19 @@ export interface JsRuntime {
   sigmoid(x: number): number;
   divBig(a: bigint, b: bigint): bigint;
   modBig(a: bigint, b: bigint): bigint;
+  powBig(a: bigint, b: bigint): bigint;
   toBig(x: number): bigint;
+}
+
+/** Integer power modulo 2^64; a negative exponent truncates to 0 unless the base is 1 or -1. */
+function powBig(base: bigint, exponent: bigint): bigint {
+  if (exponent < 0n) return base === 1n ? 1n : base === -1n ? (exponent & 1n ? -1n : 1n) : 0n;
+  let result = 1n;
+  for (let b = base, e = exponent; e > 0n; e >>= 1n) {
+    if (e & 1n) result = BigInt.asIntN(64, result * b);
+    b = BigInt.asIntN(64, b * b);
+  }
+  return result;
 }
 
 /** Error function: Maclaurin series below 2.5, continued fraction of erfc above (Abramowitz & Stegun 7.1.5, 7.1.14). */
@@ -44,6 +56,7 @@ export const jsMath = {
   sigmoid: (x: number): number => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
   divBig: (a: bigint, b: bigint): bigint => (b === 0n ? 0n : a / b),
   modBig: (a: bigint, b: bigint): bigint => (b === 0n ? 0n : a % b),
+  powBig,
   toBig: (x: number): bigint => (Number.isFinite(x) ? BigInt(Math.trunc(x)) : 0n),
 };
 
@@ -97,13 +110,14 @@ function binaryText(e: Extract<Expr, { kind: 'binary' }>, a: string, b: string):
       return wrapped(t, `${a} % ${b}`);
     case 'min': return `rt_min(${a}, ${b})`;
     case 'max': return `rt_max(${a}, ${b})`;
-    case 'pow': return wrapped(t, big(t) ? `${a} ** ${b}` : `Math.pow(${a}, ${b})`);
+    case 'pow': return wrapped(t, big(t) ? `rt.powBig(${a}, ${b})` : `Math.pow(${a}, ${b})`);
     case 'atan2': return wrapped(t, `Math.atan2(${a}, ${b})`);
     case 'and': return t === 'bool' ? `(${a} && ${b})` : wrapped(t, `${a} & ${b}`);
     case 'or': return t === 'bool' ? `(${a} || ${b})` : wrapped(t, `${a} | ${b}`);
     case 'xor': return t === 'bool' ? `(${a} !== ${b})` : wrapped(t, `${a} ^ ${b}`);
-    case 'shl': return wrapped(t, `${a} << ${b}`);
-    case 'shr': return t === 'u32' ? `(${a} >>> ${b})` : wrapped(t, `${a} >> ${b}`);
+    // Counts are taken modulo the width, as JavaScript and the machines do for 32 bits.
+    case 'shl': return wrapped(t, big(t) ? `${a} << (${b} & 63n)` : `${a} << ${b}`);
+    case 'shr': return big(t) ? `(${a} >> (${b} & 63n))` : t === 'u32' ? `(${a} >>> ${b})` : wrapped(t, `${a} >> ${b}`);
   }
 }
 

@@ -3,7 +3,7 @@ import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { tensorOf } from '../ir/tensor.js';
 import { elementCount, type Value } from '../ir/types.js';
 import { add, constant, mul } from '../kir/build.js';
-import { iota, requiredInts, sameDtype } from './params.js';
+import { iota, requiredInts, sameDtype, tableSize } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 import { autoPad, kernelOf, pairedPads, perChannel, perDimension, spatialOf, splitPad, windowsOf } from './windows.js';
 
@@ -59,7 +59,7 @@ const col2Im = defineOnnxOp({
     const group = columns! / taps;
     const covered = block.map((b, d) => (b - 1) * dilations[d]! + 1);
     const positions = image.map((e, d) => Math.floor((e + pads[d]![0] + pads[d]![1] - covered[d]!) / strides[d]!) + 1);
-    const ones = Array.from({ length: columns! * taps }, (_, i) => (Math.floor(i / taps) % taps === i % taps ? 1 : 0));
+    const ones = Array.from({ length: tableSize(columns! * taps) }, (_, i) => (Math.floor(i / taps) % taps === i % taps ? 1 : 0));
     const weights = n.g.constant(tensorOf(x.type.dtype, [columns!, 1, ...block], ones), 'blocks');
     const outputPadding = image.map((e, d) => e + pads[d]![0] + pads[d]![1] - (positions[d]! - 1) * strides[d]! - covered[d]!);
     return n.g.op('convTranspose', [n.g.reshape(x, [batch!, columns!, ...positions]), weights],

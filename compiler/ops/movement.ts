@@ -4,7 +4,7 @@ import type { GraphBuilder } from '../ir/build.js';
 import type { PadMode } from '../core/pad.js';
 import { elementCount, type Value } from '../ir/types.js';
 import { tensorOf } from '../ir/tensor.js';
-import { allInputs, intsParam, normalAxes, normalAxis, requiredInts } from './params.js';
+import { allInputs, intsParam, normalAxes, normalAxis, requiredInts, tableSize } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** `v` with elements [start, start + extent) of dimension `axis`. */
@@ -111,7 +111,7 @@ function splitExtents(n: OnnxNode, extent: number): number[] {
     return given;
   }
   const parts = n.attr.int('num_outputs', n.outputCount), part = Math.ceil(extent / parts);
-  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(part, extent - i * part)));
+  return Array.from({ length: tableSize(parts) }, (_, i) => Math.max(0, Math.min(part, extent - i * part)));
 }
 
 const split = defineOnnxOp({

@@ -51,12 +51,17 @@ export function requireFloat(v: Value): void {
   if (!isFloat(v.type.dtype)) throw new NodeProblem('SPC2001', `needs a floating-point operand, not ${v.type.dtype}`);
 }
 
-/** Longest generated vector; a larger one is a damaged file sooner than a model. */
-const LONGEST_IOTA = 2 ** 26;
+/** Most numbers made at compile time for one node; a damaged file asks for more sooner than a model does. */
+const LARGEST_TABLE = 2 ** 24;
+
+/** `count`, the length of a table about to be made; stops before memory runs out. */
+export function tableSize(count: number): number {
+  if (!(count >= 0 && count <= LARGEST_TABLE)) throw new NodeProblem('SPC1015', `a table of ${count} generated numbers`, `at most ${LARGEST_TABLE} are made at compile time; check the sizes that the node is given`);
+  return count;
+}
 
 /** The numbers first, first + step, ... as a constant that varies along dimension `d` of `rank` only. */
 export function iota(g: GraphBuilder, dtype: DType, count: number, rank = 1, d = 0, first = 0, step = 1): Value {
-  if (count > LONGEST_IOTA) throw new NodeProblem('SPC1015', `${count} generated elements`, `at most ${LONGEST_IOTA} are made at compile time`);
   const shape = Array.from({ length: rank }, (_, i) => (i === d ? count : 1));
-  return g.constant(tensorOf(dtype, shape, Array.from({ length: count }, (_, i) => first + i * step)), 'iota');
+  return g.constant(tensorOf(dtype, shape, Array.from({ length: tableSize(count) }, (_, i) => first + i * step)), 'iota');
 }

@@ -8,7 +8,7 @@ import { tensorOf } from '../ir/tensor.js';
 import type { Value } from '../ir/types.js';
 import { add, compare, constant, div, max, min, mul, select, sub, unary } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
-import { requireFloat } from './params.js';
+import { requireFloat, tableSize } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** Steps that are unrolled, over both directions; longer sequences would become too much code. */
@@ -162,7 +162,7 @@ const lstm: Cell = {
   },
 };
 
-const zeros = (g: GraphBuilder, like: Value, count: number): Value => g.constant(tensorOf(like.type.dtype, [count], new Array<number>(count).fill(0)), 'zeros');
+const zeros = (g: GraphBuilder, like: Value, count: number): Value => g.constant(tensorOf(like.type.dtype, [count], new Array<number>(tableSize(count)).fill(0)), 'zeros');
 
 /** Runs a direction; returns the hidden state after every step, in the order of time, and the last state. */
 function run(n: OnnxNode, cell: Cell, d: Direction, x: Value, w: Value, initial: State, lengths: Value | undefined, backwards: boolean) {

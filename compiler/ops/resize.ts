@@ -4,7 +4,7 @@ import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { tensorOf, toNumbers } from '../ir/tensor.js';
 import type { Value } from '../ir/types.js';
 import { and, cast, constant, select } from '../kir/build.js';
-import { normalAxis } from './params.js';
+import { normalAxis, tableSize } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** One axis: input and output extent, ratio output/input (not always the quotient of the two), region of interest in [0, 1]. */
@@ -62,14 +62,15 @@ function nearestTaps(a: Axis, at: readonly number[], round: (x: number) => numbe
 /** Taps of an interpolating filter, widened by `stretch` (antialiasing); beyond the border the nearest element counts, or nothing. */
 function filterTaps(a: Axis, at: readonly number[], filter: Filter, stretch: number, excludeOutside: boolean): ResampledAxis {
   const first = Math.floor(-filter.reach * stretch) + 1, taps = 2 - 2 * first;
+  tableSize(taps * at.length);
   const index: number[] = [], weight: number[] = [];
   for (const x of at) {
     const base = Math.floor(x);
     const positions = Array.from({ length: taps }, (_, t) => base + first + t);
     const weights = positions.map((p) => (excludeOutside && (p < 0 || p >= a.input) ? 0 : filter.weight((p - x) / stretch)));
     const total = weights.reduce((s, w) => s + w, 0);
-    index.push(...positions.map((p) => clamp(p, a.input)));
-    weight.push(...weights.map((w) => w / total));
+    for (const p of positions) index.push(clamp(p, a.input));
+    for (const w of weights) weight.push(w / total);
   }
   return { axis: a.axis, taps, index, weight };
 }
@@ -86,7 +87,7 @@ function resample(n: OnnxNode, x: Value, axes: readonly Axis[], s: Settings): Va
   const filter = s.mode === 'linear' ? linear : s.mode === 'cubic' ? cubic(n.attr.float('cubic_coeff_a', -0.75)) : undefined;
   if (s.mode !== 'nearest' && !filter) n.unsupported(`mode='${s.mode}'`);
   const antialias = n.attr.int('antialias', 0) !== 0, excludeOutside = n.attr.int('exclude_outside', 0) !== 0;
-  const positions = axes.map((a) => Array.from({ length: a.output }, (_, i) => coordinate(i, a, a.scale * a.input)));
+  const positions = axes.map((a) => Array.from({ length: tableSize(a.output) }, (_, i) => coordinate(i, a, a.scale * a.input)));
   const changed = axes.flatMap((a, i) => {
     if (a.input === a.output && a.scale === 1 && s.coordinate !== 'tf_crop_and_resize') return [];
     if (a.input === 0) throw new NodeProblem('SPC2006', `dimension ${a.axis} is empty and cannot be resized`);

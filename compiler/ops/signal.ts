@@ -5,7 +5,7 @@ import type { DType } from '../ir/dtype.js';
 import type { Value } from '../ir/types.js';
 import { mul } from '../kir/build.js';
 import { dtypeAttr } from './cast.js';
-import { normalAxis, requiredInt, requireFloat } from './params.js';
+import { normalAxis, requiredInt, requireFloat, tableSize } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** Largest Fourier table in elements. */
@@ -92,7 +92,7 @@ const windowOp = (op: string, coefficients: readonly number[]): OnnxOp => define
   lower(n) {
     const size = requiredInt(n, 0, 'size'), period = n.attr.int('periodic', 1) ? size : size - 1;
     const value = (i: number): number => coefficients.reduce((s, c, h) => s + c * Math.cos((2 * Math.PI * h * i) / Math.max(1, period)), 0);
-    return n.g.constant(tensorOf(windowType(n), [size], Array.from({ length: size }, (_, i) => value(i))), op);
+    return n.g.constant(tensorOf(windowType(n), [size], Array.from({ length: tableSize(size) }, (_, i) => value(i))), op);
   },
 });
 
@@ -108,8 +108,8 @@ function melFilters(n: OnnxNode, dtype: DType): Value {
   const mel = (hertz: number): number => 2595 * Math.log10(1 + hertz / 700);
   const low = mel(scalarOf(n, 3, 'lower_edge_hertz')), high = mel(scalarOf(n, 4, 'upper_edge_hertz'));
   const bins = Math.floor(length / 2) + 1, step = (high - low) / (bands + 2);
-  const edges = Array.from({ length: bands + 2 }, (_, i) => Math.floor(((length + 1) * 700 * (10 ** ((i * step + low) / 2595) - 1)) / rate));
-  const filters = new Array<number>(bins * bands).fill(0);
+  const edges = Array.from({ length: tableSize(bands + 2) }, (_, i) => Math.floor(((length + 1) * 700 * (10 ** ((i * step + low) / 2595) - 1)) / rate));
+  const filters = new Array<number>(tableSize(bins * bands)).fill(0);
   const set = (bin: number, band: number, value: number): void => { if (bin >= 0 && bin < bins) filters[bin * bands + band] = value; };
   for (let band = 0; band < bands; band++) {
     const [from, top, to] = [edges[band]!, edges[band + 1]!, edges[band + 2]!];
