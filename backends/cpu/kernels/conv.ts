@@ -48,6 +48,9 @@ export function axesOf(node: NodeOf<'conv'>, g: ReturnType<typeof convGeometry>)
   return [axis(g.input.length - 2), axis(g.input.length - 1)];
 }
 
+/** One filter a channel: a schedule of its own (depthwise.ts). */
+export const isDepthwise = (group: number, g: ReturnType<typeof convGeometry>): boolean => group > 1 && g.perGroup === 1 && g.outChannels === group;
+
 export function convRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     if (request.node.kind !== 'conv') return [];
@@ -57,7 +60,7 @@ export function convRule(isa: Isa): KernelRule {
     const acc = sumType(x!, w!, attrs.out);
     if (attrs.layout !== 'nsc' || !weights || !acc || attrs.strides.length > 2 || x!.strides.at(-1) !== 1) return [];
     const g = convGeometry(attrs, [x!, w!]);
-    if (elementCount(y.shape) === 0 || g.perGroup === 0) return [];
+    if (elementCount(y.shape) === 0 || g.perGroup === 0 || isDepthwise(attrs.group, g)) return [];
     const [rows, cols] = axesOf(node, g);
     const channels = g.outChannels / attrs.group, depth = g.perGroup, taps = elementCount(g.kernel);
     const vectors = channelVectors(channels, isa.lanes);

@@ -2,6 +2,7 @@
 import type { KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { convRule } from './conv.js';
+import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), matmulRule(isa)];
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), depthwiseRule(isa), matmulRule(isa)];

@@ -32,7 +32,7 @@ function generator(seed: number): (dtype: DType, shape: readonly number[]) => Te
 class Cases {
   readonly builder = new GraphBuilder('kernels');
   readonly inputs: Tensor[] = [];
-  private readonly outputs: { name: string; value: number }[] = [];
+  private readonly outputs: { name: string; value: Value }[] = [];
   private readonly epilogues = new Map<number, Epilogue>();
   private readonly random = generator(7);
 
@@ -42,7 +42,7 @@ class Cases {
   }
   constant(dtype: DType, shape: readonly number[]): Value { return this.builder.constant(this.random(dtype, shape)); }
   output(name: string, value: Value, epilogue?: Epilogue): void {
-    this.outputs.push({ name, value: value.id });
+    this.outputs.push({ name, value });
     if (epilogue) this.epilogues.set(value.id, epilogue);
   }
   /** Bias, then the activation, then (if wanted) a residual of the output's shape. */
@@ -122,7 +122,7 @@ function run(graph: Graph, inputs: readonly Tensor[], isa: Isa, compiler: string
   const sources = [...target.emit(plan, { name: 'kernels', header: [], weights: 'embed' }).keys()].filter((f) => f.endsWith('.c'));
   execFileSync(compiler, [...target.compileFlags, '-Wall', '-Wextra', '-Werror', ...flags, '-o', 'main', ...sources, '-lm', '-lpthread'], { cwd: dir, stdio: 'pipe' });
   inputs.forEach((t, i) => writeFileSync(join(dir, `in${i}`), tensorBytes(t)));
-  execFileSync(join(dir, 'main'), inputs.map((_, i) => `in${i}`), { cwd: dir, stdio: 'pipe' });
+  execFileSync(join(dir, 'main'), inputs.map((_, i) => `in${i}`), { cwd: dir, stdio: 'pipe', env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' } });
   return graph.outputs.map((o, i) => {
     const { dtype, shape } = valueOf(graph, o.value).type, bytes = readFileSync(join(dir, `${i}.bin`));
     const data = new dtypes[dtype].array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));

@@ -76,32 +76,33 @@ export function packWeights(acc: 'f32' | 'i32', groups: number, blocks: readonly
   return { kind: 'dense', dtype: acc, shape: [data.length], data };
 }
 
-/** Tiles cut where a tap begins or ends to reach; neighbours of one kind stay together. */
-interface ReachedTiles extends TileRun {
+/** Neighbouring tiles of one size that the taps reach alike. */
+export interface ReachedTiles extends TileRun {
   /** Points [from, to) of the tile that each tap reaches. */
   readonly reach: readonly (readonly [number, number])[];
 }
 
-function reachedTiles(p: LineProduct, tiles: readonly TileRun[]): ReachedTiles[] {
+/** Groups tiles by what taps reach: those at the border differ. `reach(tap)` are points of the line. */
+export function reachedTiles(taps: number, reach: (tap: number) => readonly [number, number], tiles: readonly TileRun[]): ReachedTiles[] {
   const result: ReachedTiles[] = [];
   for (const run of tiles) {
     for (let i = 0; i < run.count; i++) {
       const start = run.start + i * run.size;
-      const reach = Array.from({ length: p.taps.count }, (_, t): [number, number] => {
-        const [from, to] = p.taps.reach(t);
-        const low = Math.min(run.size, Math.max(0, from - start));
+      const own = Array.from({ length: taps }, (_, t): [number, number] => {
+        const [from, to] = reach(t), low = Math.min(run.size, Math.max(0, from - start));
         return [low, Math.max(low, Math.min(run.size, to - start))];
       });
       const last = result.at(-1);
-      if (last && last.size === run.size && JSON.stringify(last.reach) === JSON.stringify(reach)) result[result.length - 1] = { ...last, count: last.count + 1 };
-      else result.push({ start, size: run.size, count: 1, reach });
+      const same = last?.size === run.size && last.reach.every((r, t) => r[0] === own[t]![0] && r[1] === own[t]![1]);
+      if (last && same) result[result.length - 1] = { ...last, count: last.count + 1 };
+      else result.push({ start, size: run.size, count: 1, reach: own });
     }
   }
   return result;
 }
 
 export function buildLineProduct(k: KernelBuilder, p: LineProduct, tiling: Tiling): Stmt[] {
-  const tiles = reachedTiles(p, tiling.tiles);
+  const tiles = reachedTiles(p.taps.count, p.taps.reach, tiling.tiles);
   const totalDepth = p.rows.count * p.taps.count * p.depth;
   const groupSize = packedSize(tiling.blocks, totalDepth);
   const lineNames = p.lines.map((d) => (d === 1 ? undefined : k.name('i')));
@@ -124,8 +125,8 @@ export function buildLineProduct(k: KernelBuilder, p: LineProduct, tiling: Tilin
     overGroups((g) => tiling.blocks.flatMap((b) => repeat('b', b.count, top && p.groups === 1, (i) => {
       const inGroup = add(mul(i, b.width), b.channel);
       const own = p.weights.rowStride === undefined ? add(mul(g, groupSize), mul(inGroup, totalDepth)) : inGroup;
-      const w = k.let('w0', own), channel = k.let('o', add(mul(g, p.channels), inGroup));
-      return [w.declare, channel.declare, ...body(b, g, channel.ref, w.ref)];
+      const w = k.let('w0', own);
+      return [w.declare, ...body(b, g, add(mul(g, p.channels), inGroup), w.ref)];
     })), top);
   const overTiles = (top: boolean, body: (tile: ReachedTiles, point: Expr) => readonly Stmt[]): readonly Stmt[] =>
     tiles.flatMap((t) => repeat('t', t.count, top, (i) => body(t, add(mul(i, t.size), t.start))));
