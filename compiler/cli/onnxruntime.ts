@@ -22,13 +22,15 @@ const api = {
 } as const;
 /** The oldest interface version that has all of these; every newer library offers it too. */
 const API_VERSION = 17;
-const ENABLE_ALL_OPTIMISATIONS = 99, LOG_ERRORS = 3, ARENA_ALLOCATOR = 1, DEFAULT_MEMORY = 0;
+const DISABLE_OPTIMISATIONS = 0, ENABLE_ALL_OPTIMISATIONS = 99, LOG_ERRORS = 3, ARENA_ALLOCATOR = 1, DEFAULT_MEMORY = 0;
 
 export interface OrtSession {
   /** The results, in arrays of its own that the next run overwrites. */
   run(): DenseTensor[];
   /** Arguments of a C call of OrtApi::Run: the function, then its session, names and values. */
   readonly call: readonly (bigint | number)[];
+  /** What the addresses in `call` point to: memory that must live as long as the session. */
+  readonly memory: readonly ArrayBufferView[];
   dispose(): void;
 }
 
@@ -53,11 +55,17 @@ export const onnxRuntimeMissing = (): SpcError => new SpcError([{
   code: 'SPC5501', severity: 'error', message: 'onnxruntime-node is not installed', hint: 'install it where you run spc: npm install -D onnxruntime-node',
 }]);
 
+export interface OrtOptions {
+  readonly threads?: number;
+  /** All graph optimisations (default), as for timing; or none: some round quantised values in another place than the model says. */
+  readonly optimise?: boolean;
+}
+
 /**
- * A session with one thread and all optimisations, its inputs and outputs in fixed memory.
+ * A session, its inputs and outputs in fixed memory.
  * @param outputs names and types that the model computes
  */
-export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly name: string; readonly tensor: Tensor }[], outputs: readonly InputPort[], threads = 1): OrtSession {
+export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly name: string; readonly tensor: Tensor }[], outputs: readonly InputPort[], { threads = 1, optimise = true }: OrtOptions = {}): OrtSession {
   const found = findOnnxRuntime();
   if (!found) throw onnxRuntimeMissing();
   const koffi = loadKoffi();
@@ -90,7 +98,7 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
     const options = create(api.createSessionOptions, [], [], api.releaseSessionOptions);
     status(api.setIntraOpNumThreads, [pointer, 'int'], [options, threads]);
     status(api.setInterOpNumThreads, [pointer, 'int'], [options, 1]);
-    status(api.setGraphOptimizationLevel, [pointer, 'int'], [options, ENABLE_ALL_OPTIMISATIONS]);
+    status(api.setGraphOptimizationLevel, [pointer, 'int'], [options, optimise ? ENABLE_ALL_OPTIMISATIONS : DISABLE_OPTIMISATIONS]);
     // By path where there is one: external data are found beside it.
     const session = model.path !== undefined && process.platform !== 'win32'
       ? create(api.createSession, [pointer, 'const char *', pointer], [env, model.path, options], api.releaseSession)
@@ -114,9 +122,9 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
     return {
       run() {
         status(api.run, [pointer, pointer, pointer, pointer, 'size_t', pointer, 'size_t', pointer], call.slice(1));
-        return keep.length > 0 ? results : [];
+        return results;
       },
-      call, dispose,
+      call, memory: keep, dispose,
     };
   } catch (error) {
     dispose();

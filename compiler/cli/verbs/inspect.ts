@@ -1,0 +1,97 @@
+/** `spc inspect`: what is in a model, and how the target would run it. Compiles in memory, writes nothing. */
+import { formatBytes } from '../../io/format.js';
+import { dtypes } from '../../ir/dtype.js';
+import { denseData, type Tensor } from '../../ir/tensor.js';
+import { elementCount, formatType, operandsOf, valueOf, type Graph } from '../../ir/types.js';
+import { compileFromFlags, readModelFile } from '../source.js';
+import type { RunVerb } from '../verb.js';
+
+interface WeightFacts {
+  readonly name: string;
+  readonly type: string;
+  readonly bytes: number;
+  readonly elements: number;
+  /** Elements that a kernel may skip: equal to `zero`. */
+  readonly zeros: number;
+  /** 0, or for integers the value that occurs most often (a quantised zero is the zero point). */
+  readonly zero: number | bigint;
+  /** ONNX nodes that read it. */
+  readonly usedBy: readonly string[];
+}
+
+/** Smaller constants are scales, shapes and biases, not weights. */
+const WEIGHT_ELEMENTS = 32;
+
+function countZeros(t: Tensor): { readonly zeros: number; readonly zero: number | bigint } {
+  const elements = elementCount(t.shape);
+  if (t.kind === 'sparse') return { zeros: elements - t.values.length, zero: 0 };
+  const data = denseData(t), half = t.dtype === 'f16' || t.dtype === 'bf16', counts = new Map<number | bigint, number>();
+  if (dtypes[t.dtype].family === 'float') {
+    let zeros = 0;
+    // Negative zero of the half-width types is a bit pattern of its own.
+    for (const x of data) if (half ? ((x as number) & 0x7fff) === 0 : x === 0) zeros++;
+    return { zeros, zero: 0 };
+  }
+  for (const x of data) counts.set(x, (counts.get(x) ?? 0) + 1);
+  const [zero, zeros] = [...counts].reduce((best, c) => (c[1] > best[1] ? c : best), [0 as number | bigint, 0]);
+  return { zeros, zero };
+}
+
+function weightsOf(graph: Graph): WeightFacts[] {
+  const users = new Map<number, string[]>();
+  for (const n of graph.nodes) for (const id of operandsOf(n)) users.set(id, [...(users.get(id) ?? []), ...n.origins.map((o) => o.node)]);
+  return [...users].flatMap(([id, usedBy]): WeightFacts[] => {
+    const { name, constant } = valueOf(graph, id);
+    if (!constant || constant.shape.length < 2 || elementCount(constant.shape) < WEIGHT_ELEMENTS) return [];
+    const elements = elementCount(constant.shape);
+    return [{ name, type: formatType(constant), bytes: elements * dtypes[constant.dtype].bytes, elements, ...countZeros(constant), usedBy: [...new Set(usedBy)] }];
+  });
+}
+
+const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)}%`);
+const shorten = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
+
+export const run: RunVerb = async ([path], flags, terminal) => {
+  const compiled = compileFromFlags(readModelFile(path!), flags, terminal);
+  const { imported, graph, plan, manifest } = compiled;
+  const port = (name: string, type: string): string => `${name} ${type}`;
+  const inputs = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });
+  const outputs = imported.outputs.map((o) => ({ name: o.name, ...valueOf(imported, o.value).type }));
+  const operators = new Map<string, number>();
+  for (const origin of new Map(imported.nodes.flatMap((n) => n.origins.map((o) => [`${o.node}\0${o.op}`, o.op] as const))).values()) operators.set(origin, (operators.get(origin) ?? 0) + 1);
+  const weights = weightsOf(imported);
+  const total = weights.reduce((s, w) => ({ elements: s.elements + w.elements, zeros: s.zeros + w.zeros, bytes: s.bytes + w.bytes }), { elements: 0, zeros: 0, bytes: 0 });
+  const layers = plan.steps.map((s, index) => {
+    const out = s.outputs[0] === undefined ? undefined : graph.values.get(s.outputs[0]);
+    return {
+      index, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind, output: out ? { dtype: out.type.dtype, shape: out.type.shape } : null,
+      macs: s.macs, status: s.choice.status, kernel: s.choice.kernel, reason: s.choice.reason,
+    };
+  });
+
+  terminal.print(`inputs    ${inputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
+  terminal.print(`outputs   ${outputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
+  terminal.print(`operators ${[...operators].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${n} ${op}`).join(', ')}`);
+  terminal.print(`layers    ${layers.length} for ${manifest.target} after fusion, ${manifest.macs.toLocaleString('en-US')} multiply-adds`);
+  terminal.print(`weights   ${total.elements.toLocaleString('en-US')} elements, ${formatBytes(total.bytes)}, ${percent(total.zeros, total.elements)} zero`);
+  terminal.print(`memory    ${formatBytes(manifest.arenaBytes)} working memory (${formatBytes(manifest.unsharedBytes)} if nothing were shared)`);
+  if (weights.length > 0) {
+    terminal.print();
+    terminal.table(['weight', 'type', 'bytes', 'zeros'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`]), [2, 3]);
+  }
+  if (flags.layers) {
+    terminal.print();
+    terminal.table(['#', 'nodes', 'output', 'multiply-adds', 'status', 'kernel', 'reason'], layers.map((l) => [
+      String(l.index), shorten(l.nodes.map((n) => `${n.name} (${n.op})`).join(' + '), 56), l.output ? formatType(l.output) : '', l.macs.toLocaleString('en-US'), l.status, l.kernel, l.reason,
+    ]), [0, 3]);
+  } else terminal.note('add --layers for one line a layer');
+  return {
+    result: {
+      model: manifest.model, target: manifest.target, inputs, outputs, operators: Object.fromEntries(operators), macs: manifest.macs,
+      arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
+      sparsity: total.elements ? total.zeros / total.elements : 0,
+      weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements })), layers,
+    },
+    diagnostics: compiled.diagnostics,
+  };
+};
