@@ -10,6 +10,7 @@ import { dtypes } from '../ir/dtype.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
 import { elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
 import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
+import { withoutUnread } from '../kir/prune.js';
 import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
 import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
@@ -82,7 +83,7 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     scratch = k.scratchParams;
   } else {
     if (!op.lower) throw new SpcError([{ code: 'SPC9003', severity: 'error', message: `core operator ${node.kind} has no lowering` }]);
-    body = op.lower(k, node.attrs, inputs, outputs);
+    body = withoutUnread(op.lower(k, node.attrs, inputs, outputs));
     scratch = k.scratchParams;
   }
   const choice: LayerChoice = best?.choice ?? {

@@ -1,0 +1,55 @@
+/** Removes locals that nothing reads: an index into a dimension of extent 1, a table of positions that are all 0. */
+import { mapExpr } from './build.js';
+import type { Expr, Stmt } from './types.js';
+
+/** Calls `visit` with every expression of the statements, those in loops and branches included. */
+function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
+  for (const s of body) {
+    switch (s.kind) {
+      case 'for': visit(s.from); visit(s.to); eachExpr(s.body, visit); break;
+      case 'while': visit(s.cond); eachExpr(s.body, visit); break;
+      case 'if': visit(s.cond); eachExpr(s.then, visit); eachExpr(s.else, visit); break;
+      case 'let': case 'var': case 'assign': visit(s.value); break;
+      case 'store': visit(s.index); visit(s.value); break;
+      case 'array': case 'comment': break;
+    }
+  }
+}
+
+/** Names that the statements read. */
+function namesRead(body: readonly Stmt[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  eachExpr(body, (root) => mapExpr(root, (e) => {
+    if (e.kind === 'ref') names.add(e.name);
+    if (e.kind === 'load') names.add(e.buffer);
+    return e;
+  }));
+  return names;
+}
+
+function keep(body: readonly Stmt[], read: ReadonlySet<string>): Stmt[] {
+  return body.flatMap((s): Stmt[] => {
+    switch (s.kind) {
+      case 'let': return read.has(s.name) ? [s] : [];
+      case 'array': return s.init && !read.has(s.name) ? [] : [s];
+      case 'for': case 'while': return [{ ...s, body: keep(s.body, read) }];
+      case 'if': return [{ ...s, then: keep(s.then, read), else: keep(s.else, read) }];
+      default: return [s];
+    }
+  });
+}
+
+const statementCount = (body: readonly Stmt[]): number =>
+  body.reduce((n, s) => n + 1 + (s.kind === 'for' || s.kind === 'while' ? statementCount(s.body) : s.kind === 'if' ? statementCount(s.then) + statementCount(s.else) : 0), 0);
+
+/**
+ * The statements without unread immutable locals and constant tables, until there are none: what only they read goes with them.
+ * Names are unique in a kernel except in disjoint scopes; one that is read anywhere is kept everywhere.
+ */
+export function withoutUnread(body: readonly Stmt[]): readonly Stmt[] {
+  for (let now = body; ;) {
+    const next = keep(now, namesRead(now));
+    if (statementCount(next) === statementCount(now)) return now;
+    now = next;
+  }
+}
