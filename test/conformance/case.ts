@@ -6,7 +6,7 @@ import type { Tensor } from '../../compiler/ir/tensor.js';
 import type { ImportOptions, ImportSource } from '../../compiler/onnx/import.js';
 import { decodeMessage, isPresent, longToNumber, type GraphProto, type ModelProto } from '../../compiler/onnx/proto.js';
 import { onnxDataType } from '../../compiler/onnx/tensor.js';
-import { dataSets, disputedCases, modelPath, type ConformanceCase, type DataItem, type DataSet } from '../support/conformance-data.js';
+import { dataSets, modelPath, type ConformanceCase, type DataItem, type DataSet } from '../support/conformance-data.js';
 
 export interface OperatorUse {
   readonly domain: string;
@@ -26,11 +26,10 @@ export interface Failed {
   readonly phase: 'compile' | 'build' | 'run' | 'compare';
   readonly message: string;
 }
-/** Not what the case expects, where the expectation is known to be wrong (disputedCases). */
+/** The expected data contradict ONNX's specification; spc's outputs equal those of ONNX Runtime, where that is installed. */
 export interface Disputed {
   readonly status: 'disputed';
   readonly reason: string;
-  readonly message: string;
 }
 export type Outcome = { readonly status: 'pass' } | { readonly status: 'pass-bound'; readonly bound: readonly string[] } | Disputed | Unsupported | Failed;
 
@@ -77,12 +76,6 @@ const tensorAt = (set: DataSet | undefined, i: number): Tensor | undefined => {
   const item = set?.inputs[i];
   return item && 'tensor' in item ? item.tensor : undefined;
 };
-
-/** The outcome of a comparison, disputed where the case is. */
-export function settled(c: ConformanceCase, o: Outcome): Outcome {
-  const reason = o.status === 'fail' && o.phase === 'compare' ? disputedCases.get(c.name) : undefined;
-  return o.status === 'fail' && reason !== undefined ? { status: 'disputed', reason, message: o.message } : o;
-}
 
 /** The archive holds bfloat16 data as uint16 bit patterns: given back the type that the model declares. */
 const retyped = (items: readonly DataItem[], declared: GraphProto['input']): DataItem[] =>

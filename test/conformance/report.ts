@@ -73,7 +73,6 @@ export function operatorsDocument(results: readonly CaseResult[]): string {
   const limitsOf = (o: { readonly domain: string; readonly op: string }): string => allOnnxOps.find((x) => (x.domain ?? '') === o.domain && x.op === o.op)?.limits ?? '';
 
   const refused = results.flatMap((r) => (r.outcome.status === 'unsupported' ? [r.outcome] : []));
-  const disputed = results.flatMap((r) => (r.outcome.status === 'disputed' ? [{ name: r.name, reason: r.outcome.reason }] : []));
   const codes = [...new Set(refused.map((o) => o.code))].sort();
   const shown = (c: Counts): readonly number[] => statuses.map((s) => c[s]);
 
@@ -84,9 +83,7 @@ target. Do not edit.
 
 A case is *bound* where an operator needs the value of an input while compiling (a shape, axes, pads): that input was
 fixed to the test's data. A case counts for every operator in its model, as unsupported only for the one that the
-diagnostic is about. A case is *disputed* where its expected output is wrong:
-
-${disputed.map((r) => `- ${r.name}: ${r.reason}`).join('\n') || '- none'}
+diagnostic is about.
 
 ## Backend tests
 
@@ -96,6 +93,10 @@ ${table(['suite', 'cases', 'pass', 'pass, inputs bound', 'disputed', 'unsupporte
   ])}
 
 Cases ${casesHash(results)}. Unsupported by diagnostic: ${codes.map((c) => `${c} ${refused.filter((o) => o.code === c).length}`).join(', ') || 'none'}.
+
+Disputed are cases whose expected outputs contradict the specification; there spc's outputs equal ONNX Runtime's:
+
+${results.flatMap((r) => (r.outcome.status === 'disputed' ? [`- ${r.suite}/${r.name}: ${r.outcome.reason}`] : [])).join('\n') || '- none'}
 
 ## Supported operators
 

@@ -91,16 +91,6 @@ export function conformanceCases(root: string, suites: readonly ConformanceSuite
   });
 }
 
-const wrapped = 'a sum below the range of int8 wraps around in the expected output; QuantizeLinear and ONNX Runtime saturate';
-/** Cases whose expected output is not what ONNX Runtime computes, and why. */
-export const disputedCases: ReadonlyMap<string, string> = new Map([
-  ['test_qlinearmatmul_2D_int8_float16', wrapped],
-  ['test_qlinearmatmul_2D_int8_float32', wrapped],
-  ['test_qlinearmatmul_3D_int8_float16', wrapped],
-  ['test_qlinearmatmul_3D_int8_float32', wrapped],
-  ['test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True', 'the expected output counts cells beyond the padding in windows that ceil_mode adds; ONNX Runtime and PyTorch do not'],
-]);
-
 export const modelPath = (c: ConformanceCase): string => join(c.folder, 'model.onnx');
 
 /** All data sets of a case, in order. */
