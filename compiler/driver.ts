@@ -6,7 +6,7 @@ import type { CpuName } from '../backends/cpu/target.js';
 import type { EmitOptions } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
-import type { Diagnostic } from './diagnostics/diagnostic.js';
+import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
 import { identifier } from './emit/writer.js';
 import type { Tensor } from './ir/tensor.js';
@@ -86,9 +86,18 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   return { imported: imported.graph, graph: optimised.graph, plan, manifest, files, diagnostics, passRuns: optimised.runs };
 }
 
-/** Reads a model file. */
-export const readModel = (path: string): ModelSource =>
-  ({ bytes: readFileSync(path), baseDir: dirname(path), name: basename(path).replace(/\.onnx$/, '') });
+/** Reads a model file. @throws SpcError SPC1001 */
+export function readModel(path: string): ModelSource {
+  try {
+    return { bytes: readFileSync(path), baseDir: dirname(path), name: basename(path).replace(/\.onnx$/, '') };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SpcError([{
+      code: 'SPC1001', severity: 'error', message: `${path} cannot be read: ${code === 'EISDIR' ? 'it is a folder' : code === 'ENOENT' ? 'there is no such file' : code ?? String(error)}`,
+      hint: 'give the path of an .onnx file',
+    }]);
+  }
+}
 
 const same = (path: string, content: string | Uint8Array): boolean => existsSync(path) && Buffer.from(content).equals(readFileSync(path));
 

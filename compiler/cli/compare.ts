@@ -14,13 +14,18 @@ export const defaultTolerance: Tolerance = { rtol: 1e-3, atol: 1e-5 };
 export interface Comparison {
   readonly ok: boolean;
   readonly maxAbs: number;
-  /** Units in the last place of the element type; for integers, the difference itself. */
+  /**
+   * Units in the last place of the element type, over elements of at least a thousandth of the largest magnitude (in those that
+   * cancel to nearly nothing, the last place says nothing); for integers, the difference itself.
+   */
   readonly maxUlp: number;
   /** Elements out of tolerance, and the worst of them. */
   readonly wrong: number;
   readonly elements: number;
   readonly worst?: { readonly index: number; readonly actual: number; readonly expected: number };
 }
+
+const ULP_FROM = 1e-3;
 
 /** Position of a float on the number line of its type: neighbours differ by 1. */
 function ordinal(dtype: DType, x: number, scratch: DataView): bigint {
@@ -47,8 +52,8 @@ export function compareTensors(actual: Tensor, expected: Tensor, { rtol, atol }:
     if (Number.isNaN(x) && Number.isNaN(y)) continue;
     const error = Number.isFinite(x) && Number.isFinite(y) ? Math.abs(x - y) : x === y ? 0 : Infinity;
     if (error > maxAbs) maxAbs = error;
-    const steps = error === Infinity ? Infinity : real ? Number(ordinal(dtype, x, scratch) - ordinal(dtype, y, scratch)) : error;
-    if (Math.abs(steps) > maxUlp) maxUlp = Math.abs(steps);
+    const ulps = error === Infinity || !real ? error : Math.abs(Number(ordinal(dtype, x, scratch) - ordinal(dtype, y, scratch)));
+    if (ulps > maxUlp && (!real || !(Math.abs(y) < ULP_FROM * scale))) maxUlp = ulps;
     if (error <= (real ? rtol * Math.abs(y) + atol * scale : integerSteps(dtype))) continue;
     wrong++;
     if (error > worstError) { worstError = error; worst = { index: i, actual: x, expected: y }; }

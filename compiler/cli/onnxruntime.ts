@@ -52,7 +52,7 @@ export function findOnnxRuntime(): { readonly library: string; readonly version:
 const problem = (message: string): SpcError => new SpcError([{ code: 'SPC5511', severity: 'error', message: `ONNX Runtime: ${message}` }]);
 
 export const onnxRuntimeMissing = (): SpcError => new SpcError([{
-  code: 'SPC5501', severity: 'error', message: 'onnxruntime-node is not installed', hint: 'install it where you run spc: npm install -D onnxruntime-node',
+  code: 'SPC5510', severity: 'error', message: 'onnxruntime-node is not installed', hint: 'install it where you run spc: npm install -D onnxruntime-node',
 }]);
 
 export interface OrtOptions {

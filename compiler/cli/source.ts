@@ -1,10 +1,10 @@
 /** From the command line's words to a model: reading, compiling, and running what was compiled. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { load, type LoadedModel, type LoadOptions } from '../../runtime/node/load.js';
 import { SpcError } from '../diagnostics/diagnostic.js';
-import { compileModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
+import { compileModel, readModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
 import { readTensor } from '../io/inputs.js';
 import { denseData, denseTensor, tensorOf, type DenseTensor, type Tensor } from '../ir/tensor.js';
 import type { FlagValues } from './flags.js';
@@ -17,15 +17,7 @@ export interface ModelFile extends ModelSource {
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-export function readModelFile(path: string): ModelFile {
-  try {
-    if (path === '-') return { bytes: readFileSync(0), name: 'model' };
-    return { path, bytes: readFileSync(path), baseDir: dirname(path), name: basename(path).replace(/\.onnx$/, '') };
-  } catch (error) {
-    const reason = isFolder(path) ? 'it is a folder' : (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new SpcError([{ code: 'SPC1001', severity: 'error', message: `${path} cannot be read: ${reason}`, hint: 'give the path of an .onnx file' }]);
-  }
-}
+export const readModelFile = (path: string): ModelFile => (path === '-' ? { bytes: readFileSync(0), name: 'model' } : { path, ...readModel(path) });
 
 /** `NAME=FILE`, or `NAME=NUMBER` for a scalar: whole numbers as int64, others as float32. */
 export function readBindings(bindings: readonly string[]): Record<string, Tensor> {

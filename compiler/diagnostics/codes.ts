@@ -1,6 +1,6 @@
 /**
  * Every diagnostic code: its title and what it means (docs/diagnostics.md is printed from this table). A code is never reused
- * for something else. SPC1xxx import, 2xxx types and shapes, 3xxx sparsity, 4xxx planning, 5xxx back ends, 9xxx a bug in spc.
+ * for something else. SPC1xxx import, 2xxx types and shapes, 3xxx sparsity, 4xxx planning, 5xxx back ends, 6xxx command line and data files, 9xxx a bug in spc.
  */
 export interface CodeInfo {
   readonly title: string;
@@ -44,6 +44,12 @@ export const codes = {
   SPC5503: { title: 'the compiled model cannot be loaded', explanation: 'The shared library of the model is missing, damaged or of another version.' },
   SPC5504: { title: 'weights are missing', explanation: 'The model was compiled with its weights in a file of their own, which is missing or has another size.' },
   SPC5505: { title: 'compiled for another target', explanation: 'The build folder holds a model for a target that cannot be run here.' },
+  SPC5506: { title: 'an inference failed', explanation: 'The compiled model returned an error status when it was created or run, or it had been disposed of.' },
+  SPC5510: { title: 'ONNX Runtime is not installed', explanation: 'Comparing with ONNX Runtime needs the package onnxruntime-node, installed beside spc or in the project where spc is run.' },
+  SPC5511: { title: 'ONNX Runtime failed', explanation: 'ONNX Runtime could not load or run the model; the message is its own. `verify` then says that nothing was compared with it.' },
+  SPC6001: { title: 'bad command line', explanation: 'A verb, flag or argument is unknown, missing, or has a value that it cannot have.' },
+  SPC6002: { title: 'flags do not fit together', explanation: 'A flag is missing that the others need, or two of them exclude each other.' },
+  SPC6003: { title: 'cannot write', explanation: 'The output folder cannot be made or written; nothing was left half-written.' },
   SPC6100: { title: 'data file cannot be read', explanation: 'A file with input data does not exist or is not readable.' },
   SPC6101: { title: 'bad .npy data', explanation: 'The file is not a readable .npy array, or holds an element type that spc does not have.' },
   SPC6102: { title: 'bad .npz data', explanation: 'The file is not a readable .npz archive.' },
@@ -53,6 +59,7 @@ export const codes = {
   SPC6106: { title: 'bad .pb data', explanation: 'The file is not a readable ONNX TensorProto.' },
   SPC6110: { title: 'not a build folder', explanation: 'The folder has no manifest.json written by spc compile.' },
   SPC6111: { title: 'bad manifest', explanation: 'The manifest of the build folder is damaged or of another version.' },
+  SPC9000: { title: 'internal error', explanation: 'A bug in spc: an unexpected exception. The message names a file to report it with.' },
   SPC9001: { title: 'internal error: dangling value', explanation: 'A bug in spc: a graph refers to a value that it does not have, or reads one before it is computed.' },
   SPC9002: { title: 'internal error', explanation: 'A bug in spc: an unexpected exception while handling a node. Please report it with the model.' },
   SPC9003: { title: 'internal error: no lowering', explanation: 'A bug in spc: an operator reached a stage that cannot handle it.' },

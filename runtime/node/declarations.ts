@@ -16,8 +16,8 @@ const typeName = (name: string): string => {
 
 const portType = (ports: readonly ManifestPort[]): WriterFunction => Writers.objectType({
   properties: ports.map((p) => ({
-    name: JSON.stringify(p.name), isReadonly: true, type: dtypes[p.dtype as DType].array.name,
-    docs: [`${p.dtype}[${p.shape.join(', ')}]: ${p.shape.reduce((a, b) => a * b, 1)} elements, row-major${storage[p.dtype as DType] ?? ''}`],
+    name: /^[A-Za-z_$][\w$]*$/.test(p.name) ? p.name : JSON.stringify(p.name), isReadonly: true, type: dtypes[p.dtype as DType].array.name,
+    docs: [`${p.dtype}[${p.shape.join(', ')}], row-major${storage[p.dtype as DType] ?? ''}`],
   })),
 });
 
@@ -25,7 +25,7 @@ const portType = (ports: readonly ManifestPort[]): WriterFunction => Writers.obj
 export function nodeFiles(manifest: Pick<Manifest, 'name' | 'inputs' | 'outputs'>): ReadonlyMap<string, string> {
   const type = typeName(manifest.name), loader = `load${type}`;
   const project = new Project({ useInMemoryFileSystem: true, manipulationSettings: { quoteKind: QuoteKind.Single, indentationText: IndentationText.TwoSpaces } });
-  const declarations = project.createSourceFile(`${manifest.name}.d.ts`, '// Written by spc. Do not edit: compile the model again.\n');
+  const declarations = project.createSourceFile(`${manifest.name}.d.ts`);
   declarations.addImportDeclaration({ moduleSpecifier: 'spc', namedImports: ['LoadOptions', 'LoadedModel'], isTypeOnly: true });
   declarations.addInterface({
     name: type, isExported: true, docs: [`Inputs and outputs of the model ${manifest.name}.`],
@@ -39,13 +39,17 @@ export function nodeFiles(manifest: Pick<Manifest, 'name' | 'inputs' | 'outputs'
     parameters: [{ name: 'options', hasQuestionToken: true, type: 'LoadOptions' }], returnType: `Promise<LoadedModel<${type}>>`,
   });
 
-  const module = project.createSourceFile(`${manifest.name}.js`, '// Written by spc. Do not edit: compile the model again.\n');
+  const module = project.createSourceFile(`${manifest.name}.js`);
   module.addImportDeclaration({ moduleSpecifier: 'node:url', namedImports: ['fileURLToPath'] });
   module.addImportDeclaration({ moduleSpecifier: 'spc', namedImports: ['load'] });
   module.addVariableStatement({
     isExported: true, declarationKind: VariableDeclarationKind.Const,
     declarations: [{ name: loader, initializer: "(options) => load(fileURLToPath(new URL('.', import.meta.url)), options)" }],
   });
+  for (const file of [declarations, module]) {
+    file.insertStatements(0, '// Written by spc. Do not edit: compile the model again.');
+    file.formatText({ indentSize: 2 });
+  }
   return new Map([
     [`${manifest.name}.d.ts`, declarations.getFullText()], [`${manifest.name}.js`, module.getFullText()],
     ['package.json', `${JSON.stringify({ private: true, type: 'module', main: `${manifest.name}.js`, types: `${manifest.name}.d.ts` }, null, 2)}\n`],

@@ -86,7 +86,7 @@ export function openNativeModel(library: string, name: string, options: NativeOp
   let live = true;
   return {
     run(inputs, outputs) {
-      if (!live) throw problem('SPC5504', 'the model has been disposed of');
+      if (!live) throw problem('SPC5506', 'the model has been disposed of');
       check('run', run(context, addresses(inputs), addresses(outputs)) as number);
     },
     symbol: (s) => lib.symbol(s) as bigint,
@@ -112,5 +112,5 @@ function aligned(bytes: Uint8Array, alignment: number, koffi: typeof koffiType):
 }
 
 function check(what: string, status: number): void {
-  if (status !== 0) throw problem('SPC5504', `${what} failed: ${statusMeanings[status] ?? `status ${status}`}`);
+  if (status !== 0) throw problem('SPC5506', `${what} failed: ${statusMeanings[status] ?? `status ${status}`}`);
 }

@@ -42,7 +42,7 @@ function modelTimer(model: LoadedModel, inputs: readonly Tensor[]): Timer {
 }
 
 function finished(seconds: number): number {
-  if (seconds < 0) throw new SpcError([{ code: 'SPC5504', severity: 'error', message: 'an inference failed while it was timed' }]);
+  if (seconds < 0) throw new SpcError([{ code: 'SPC5506', severity: 'error', message: 'an inference failed while it was timed' }]);
   return seconds;
 }
 
