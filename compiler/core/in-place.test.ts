@@ -25,6 +25,8 @@ const x = tensorOf('f32', [3, 4], [5, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]), z = ten
 const cases: { readonly [K in OpKind]?: readonly (readonly [OpAttrs[K], ...Tensor[]])[] } = {
   elementwise: [[{ expr: add(mul(arg(0, 'f32'), constant('f32', 2)), arg(1, 'f32')) }, x, z]],
   cumsum: [0, 1].flatMap((axis) => [false, true].flatMap((exclusive) => [false, true].map((reverse) => [{ axis, exclusive, reverse }, x] as const))),
+  normalize: [true, false].map((center) => [{ axes: [1], epsilon: 1e-5, center }, x] as const),
+  softmax: (['soft', 'log'] as const).flatMap((mode) => [0, 1].map((axis) => [{ axis, mode }, x] as const)),
   scatterElements: [[{ axis: 0, reduction: 'add' }, x, tensorOf('i64', [2, 4], [0, 1, 2, 0, 0, 2, 1, 1]), tensorOf('f32', [2, 4], [1, 2, 3, 4, 5, 6, 7, 8])]],
   scatterNd: [[{ reduction: 'none' }, x, tensorOf('i64', [2, 1], [2, 0]), tensorOf('f32', [2, 4], [1, 2, 3, 4, 5, 6, 7, 8])]],
 };
