@@ -13,8 +13,8 @@ function unswapped(e: GraphEditor, id: ValueId): ValueId | undefined {
   return t && isSwapLast(t.attrs.perm) ? t.inputs[0] : undefined;
 }
 
-/** Constants are transposed now; for computed operands the product reads them as they lie. */
-const transposedOperands: Rule = (e, node) => {
+/** Constants are transposed now. */
+const transposedConstants: Rule = (e, node) => {
   if (node.kind !== 'matmul') return false;
   const [a, b] = node.inputs as [ValueId, ValueId];
   const { transA, transB } = node.attrs;
@@ -28,6 +28,15 @@ const transposedOperands: Rule = (e, node) => {
     e.update(node, { inputs: [plain, b], attrs: { ...node.attrs, transA: false } });
     return true;
   }
+  return false;
+};
+
+/** Computed operands are read as they lie; with a constant B, packed rows are worth the transpose of A. */
+const absorbTransposes: Rule = (e, node) => {
+  if (node.kind !== 'matmul') return false;
+  const [a, b] = node.inputs as [ValueId, ValueId];
+  if (e.constantOf(b)) return false;
+  const { transA, transB } = node.attrs;
   const [plainA, plainB] = [unswapped(e, a), unswapped(e, b)];
   if (plainA === undefined && plainB === undefined) return false;
   e.update(node, {
@@ -69,11 +78,17 @@ const pointwiseConv: Rule = (e, node) => {
 export const canonicalizeProducts = definePass({
   name: 'canonicalize-products',
   doc: 'one form for matrix products: constant operands untransposed, all rows in one dimension',
-  run: (graph) => rewrite(graph, transposedOperands, rowsAsOne),
+  run: (graph) => rewrite(graph, transposedConstants, rowsAsOne),
 });
 
 export const pointwiseConvToMatmul = definePass({
   name: 'pointwise-conv-to-matmul',
   doc: 'turns 1x1 convolutions in channels-last order into matrix products',
   run: (graph) => rewrite(graph, pointwiseConv),
+});
+
+export const absorbOperandTransposes = definePass({
+  name: 'absorb-operand-transposes',
+  doc: 'products of computed matrices read a transposed operand where it lies',
+  run: (graph) => rewrite(graph, absorbTransposes),
 });

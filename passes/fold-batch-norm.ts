@@ -3,7 +3,7 @@
  * them. Only the scale needs to: a shift is an epilogue for free.
  */
 import { convGeometry } from '../compiler/core/conv.js';
-import { rewrite, type GraphEditor, type Rule } from '../compiler/ir/edit.js';
+import { mergeOrigins, rewrite, type GraphEditor, type Rule } from '../compiler/ir/edit.js';
 import { isFloat } from '../compiler/ir/dtype.js';
 import { contiguousStrides, sameShape, type Node, type NodeOf, type ValueId } from '../compiler/ir/types.js';
 import { denseData, numberAt, tensorOf, type Tensor } from '../compiler/ir/tensor.js';
@@ -12,8 +12,8 @@ import { add, arg, constant, div, mapExpr, mul, sub, substituteArgs, unary } fro
 import type { Expr } from '../compiler/kir/types.js';
 import { broadcastShapes } from '../compiler/core/elementwise.js';
 import { alongAxis, scaleAlong } from './channels.js';
-import { mergeOrigins } from '../compiler/ir/edit.js';
 import { countArg, renumber } from './expressions.js';
+import { reshaped } from './sink-transposes.js';
 import { definePass } from './types.js';
 
 /** x * scale + shift; an absent scale is 1, an absent shift 0. */
@@ -90,6 +90,20 @@ const compose: Rule = (e, node) => {
   return true;
 };
 
+/** Constants that could be one scale and one shift become that. */
+const mergeConstants: Rule = (e, node) => {
+  const a = affineNode(e, node), wanted = (a?.form.scale ? 1 : 0) + (a?.form.shift ? 1 : 0);
+  if (!a || a.node.inputs.length - 1 <= wanted) return false;
+  const coefficients = [a.form.scale, a.form.shift].map((c) => c && coefficient(a, c));
+  if ((a.form.scale && !coefficients[0]) || (a.form.shift && !coefficients[1])) return false;
+  const { dtype } = e.type(a.x), { name } = e.value(node.outputs[0]!);
+  const [scale, shift] = coefficients.map((t, i) => t && e.constant(t, `${name}_${i === 0 ? 'scale' : 'shift'}`));
+  const inputs = [a.x, scale, shift].filter((id) => id !== undefined);
+  const scaled = scale === undefined ? arg(0, dtype) : mul(arg(0, dtype), arg(1, dtype));
+  e.define(node.outputs, 'elementwise', inputs, { expr: shift === undefined ? scaled : add(scaled, arg(inputs.length - 1, dtype)) }, { origins: node.origins });
+  return true;
+};
+
 /** Where the weights of a product lie, and which of their dimensions is the output channel. */
 function product(e: GraphEditor, node: Node | undefined) {
   if (!node || node.epilogue || (node.kind !== 'conv' && node.kind !== 'matmul' && node.kind !== 'convTranspose')) return undefined;
@@ -128,14 +142,22 @@ function addShift(e: GraphEditor, node: Node, y: ValueId, shift: ValueId): void 
   e.define(node.outputs, 'elementwise', [y, shift], { expr: add(arg(0, dtype), arg(1, dtype)) }, { origins: node.origins });
 }
 
+/** True where products with constant weights are all that read a value: folding into each of them removes its computation. */
+function foldableReaders(e: GraphEditor, x: ValueId): boolean {
+  return !e.isOutput(x) && e.users(x).every((u) => (u.kind === 'reshape' ? foldableReaders(e, u.outputs[0]!) : u.inputs[0] === x && product(e, u) !== undefined));
+}
+
 /**
  * scale and shift -> product: weights are scaled by input channel, the shift becomes one of the output. A padded convolution
  * sees zeros beside shifted values, so there the shift must be 0.
  */
 const intoConsumer: Rule = (e, node) => {
   if (node.kind !== 'conv' && node.kind !== 'matmul') return false;
-  const p = product(e, node), x = node.inputs[0]!;
-  const a = p && e.hasOneUser(x) ? affineNode(e, e.producer(x)) : undefined;
+  const p = product(e, node), read = node.inputs[0]!;
+  // rows of a matrix product may be seen through a reshape that keeps them whole
+  const rows = node.kind === 'matmul' ? e.producerOf(read, 'reshape') : undefined;
+  const x = rows && e.shape(rows.inputs[0]!).at(-1) === e.shape(read).at(-1) ? rows.inputs[0]! : read;
+  const a = p && foldableReaders(e, x) ? affineNode(e, e.producer(x)) : undefined;
   if (!p || !a || p.tensor.kind === 'sparse' || (node.kind === 'matmul' && (node.attrs.transA || p.tensor.shape.length !== 2))) return false;
   const shape = e.shape(x), axis = node.kind === 'conv' && node.attrs.layout === 'ncs' ? 1 : shape.length - 1;
   const scale = a.form.scale && coefficient(a, a.form.scale), shift = a.form.shift && coefficient(a, a.form.shift);
@@ -154,8 +176,9 @@ const intoConsumer: Rule = (e, node) => {
   const weights = factors ? scaleAlong(tensor, inputAxis, (c, at) => factors[inputOf(c, at)]!) : tensor;
   const w = factors ? e.constant(weights, e.value(p.w).name) : p.w;
   const origins = mergeOrigins(a.node as unknown as Node, node);
+  const source = reshaped(e, a.x, e.shape(read));
   if (!offsets) {
-    e.define(node.outputs, node.kind, [a.x, w], node.attrs, { origins });
+    e.define(node.outputs, node.kind, [source, w], node.attrs, { origins });
     return true;
   }
   const sums = new Array<number>(outputs).fill(0), data = denseData(tensor);
@@ -165,7 +188,7 @@ const intoConsumer: Rule = (e, node) => {
   }
   const outRank = e.shape(node.outputs[0]!).length;
   const shiftShape = Array.from({ length: outRank - p.channelAxis }, (_, i) => (i === 0 ? outputs : 1));
-  const y = e.add(node.kind, [a.x, w], node.attrs, e.value(node.outputs[0]!).name, { origins });
+  const y = e.add(node.kind, [source, w], node.attrs, e.value(node.outputs[0]!).name, { origins });
   addShift(e, node, y, e.constant(tensorOf(tensor.dtype, shiftShape, sums), `${e.value(node.outputs[0]!).name}_shift`));
   return true;
 };
@@ -173,5 +196,5 @@ const intoConsumer: Rule = (e, node) => {
 export const foldBatchNorm = definePass({
   name: 'fold-batch-norm',
   doc: 'moves per-channel scales into the weights of the neighbouring convolution or matrix product',
-  run: (graph) => rewrite(graph, compose, intoProducer, intoConsumer),
+  run: (graph) => rewrite(graph, compose, intoProducer, intoConsumer, mergeConstants),
 });

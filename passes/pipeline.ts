@@ -3,7 +3,7 @@
  * because nothing moves through an operator once work is fused into it.
  */
 import type { Pass } from './types.js';
-import { canonicalizeProducts, pointwiseConvToMatmul } from './canonicalize-products.js';
+import { absorbOperandTransposes, canonicalizeProducts, pointwiseConvToMatmul } from './canonicalize-products.js';
 import { channelsLast } from './channels-last.js';
 import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions.js';
 import { eliminateDeadCode } from './eliminate-dead-code.js';
@@ -12,14 +12,19 @@ import { foldConstants } from './fold-constants.js';
 import { foldPadding } from './fold-padding.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
+import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
+import { recognizePatterns } from './recognize-patterns.js';
 import { simplify } from './simplify.js';
 import { sinkTransposes } from './sink-transposes.js';
 
 /** For every target: plain operators, nothing superfluous. */
 const canonical: readonly Pass[] = [
+  normalizeQuant,
+  lowerQuantization,
   foldConstants,
   simplify,
   eliminateCommonSubexpressions,
+  recognizePatterns,
   sinkTransposes,
   foldPadding,
   foldBatchNorm,
@@ -36,8 +41,10 @@ export const channelsLastPasses: readonly Pass[] = [
 
 /** For every target, last: work goes where its operands are. */
 const fusion: readonly Pass[] = [
+  absorbOperandTransposes,
   simplify,
   foldConstants,
+  foldBatchNorm,
   eliminateCommonSubexpressions,
   fuseElementwise,
   fuseEpilogue,

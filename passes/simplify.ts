@@ -3,7 +3,7 @@ import { broadcastShapes } from '../compiler/core/elementwise.js';
 import { rewrite, type GraphEditor, type Rule } from '../compiler/ir/edit.js';
 import { isFloat } from '../compiler/ir/dtype.js';
 import { numberAt } from '../compiler/ir/tensor.js';
-import { elementCount, sameShape, type Node, type NodeOf, type ValueId } from '../compiler/ir/types.js';
+import { elementCount, sameShape, type NodeOf, type ValueId } from '../compiler/ir/types.js';
 import { arg, constant, div } from '../compiler/kir/build.js';
 import type { OpKind } from '../compiler/core/index.js';
 import { formatExpr } from '../compiler/ir/print.js';
@@ -41,12 +41,31 @@ const elementwiseNormalForm = ruleFor('elementwise', (e, node, output) => {
   return true;
 });
 
+/** A maximum starts from -infinity: bounding it by that (jax writes so) changes nothing. */
+const boundedMaximum = ruleFor('elementwise', (e, node, output) => {
+  const { expr } = node.attrs, x = node.inputs[0];
+  const max = node.inputs.length === 1 ? e.producerOf(x!, 'reduce') : undefined;
+  const bound = expr.kind === 'binary' && expr.op === 'max' ? [expr.a, expr.b] : [];
+  const applies = max?.attrs.op === 'max' && !node.attrs.shape && bound.some((b) => b.kind === 'arg') && bound.some((b) => b.kind === 'const' && b.value === -Infinity);
+  return applies && become(e, output, x!);
+});
+
 const reshapes = ruleFor('reshape', (e, node, output) => {
   const x = node.inputs[0]!;
   if (sameShape(e.shape(x), e.shape(output))) return become(e, output, x);
   const before = e.producerOf(x, 'reshape');
   if (!before) return false;
   e.define(node.outputs, 'reshape', before.inputs, node.attrs, { origins: node.origins });
+  return true;
+});
+
+/** A reduction whose dimensions a reshape puts back keeps them. */
+const keepReduced = ruleFor('reshape', (e, node) => {
+  const x = node.inputs[0]!, before = e.producerOf(x, 'reduce');
+  if (!before || before.attrs.keepdims || !e.hasOneUser(x)) return false;
+  const kept = e.shape(before.inputs[0]!).map((d, i) => (before.attrs.axes.includes(i) ? 1 : d));
+  if (!sameShape(kept, node.attrs.shape)) return false;
+  e.define(node.outputs, 'reduce', before.inputs, { ...before.attrs, keepdims: true }, { origins: before.origins });
   return true;
 });
 
@@ -140,12 +159,10 @@ const gatherIsSlice = ruleFor('gather', (e, node, output) => {
 });
 
 export const simplificationRules: readonly Rule[] =
-  [elementwiseNormalForm, reshapes, transposes, wholeSlice, emptyPad, concats, trivialReduce, poolIsReduce, gatherIsSlice];
+  [elementwiseNormalForm, boundedMaximum, reshapes, keepReduced, transposes, wholeSlice, emptyPad, concats, trivialReduce, poolIsReduce, gatherIsSlice];
 
 export const simplify = definePass({
   name: 'simplify',
   doc: 'removes what does nothing and composes reshapes, transposes, slices and concatenations; uniform constants become literals',
   run: (graph) => rewrite(graph, ...simplificationRules),
 });
-
-export const isNode = <K extends OpKind>(node: Node | undefined, kind: K): node is Node & NodeOf<K> => node?.kind === kind;

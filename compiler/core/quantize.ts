@@ -21,7 +21,7 @@ export function saturate(e: Expr, out: DType): Expr {
 }
 
 /** round-half-even(x / scale) + zeroPoint, saturated. */
-function quantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Expr {
+export function quantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Expr {
   if (!isInteger(out)) throw new NodeProblem('SPC2006', `cannot quantise to ${out}`);
   const type = x!.dtype === 'f64' || scale!.dtype === 'f64' ? 'f64' : 'f32';
   const rounded = unary('round', div(cast(arg(0, x!.dtype), type), cast(arg(1, scale!.dtype), type)));
@@ -29,7 +29,7 @@ function quantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Expr
 }
 
 /** (q - zeroPoint) * scale; the difference is exact. */
-function dequantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Expr {
+export function dequantizeExpr(out: DType, [x, scale, zero]: readonly TensorType[]): Expr {
   if (!isFloat(out)) throw new NodeProblem('SPC2006', `cannot dequantise to ${out}`);
   const exact: DType = x!.dtype === 'u32' ? 'i64' : 'i32';
   const q = cast(arg(0, x!.dtype), exact);
