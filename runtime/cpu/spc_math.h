@@ -81,8 +81,86 @@ SPC_INLINE uint32_t spc_to_u32(double x) { return (uint32_t)spc_to_i64(x); }
 SPC_INLINE uint64_t spc_to_u64(double x) { return x >= 0x1p63 && x < 0x1p64 ? (uint64_t)x : (uint64_t)spc_to_i64(x); }
 SPC_INLINE long spc_to_index(double x) { return (long)spc_to_i64(x); }
 
-SPC_INLINE uint32_t spc_bits_f32(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
-SPC_INLINE float spc_from_bits_f32(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
+SPC_INLINE float spc_splat_f32(float x) { return x; }
+SPC_INLINE float spc_select_f32(int mask, float a, float b) { return mask ? a : b; }
+#define SPC_SCALAR_CONVERT(x, type) ((type)(x))
+SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+/*
+ * The functions of f32, written once for scalars and vectors (spc_vector.h): F is the type of the values, I and U the signed and
+ * unsigned integers of its width, t the ending of the names.
+ *
+ * round: half to even. From 2^23 on every float is an integer, below it 2^23 + x has no fraction. The sign of zero stays.
+ *
+ * exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2. n is read from the low bits of x / ln 2 + 1.5 * 2^23, so nothing
+ * that C leaves undefined happens to NaN. e^r - 1 is Taylor's series to r^7. 2^n is a product of two normal numbers, so that
+ * overflow and denormals round as they should.
+ *
+ * tanh |x| = e / (e + 2) with e = e^(2|x|) - 1, exact near 0 because e^r - 1 is; 1 to the last bit from 10 on.
+ *
+ * log: ln x = k ln 2 + ln m, m in [sqrt(1/2), sqrt 2), ln m = 2 atanh s with s = f / (2 + f), f = m - 1. As 2 s = f - s f and
+ * s f = f^2 / 2 - s f^2 / 2, the leading term f stays exact.
+ *
+ * erf: x P(x^2) up to 1, 1 - e^-Q(|x|) beyond; both interpolate at Chebyshev nodes (relative errors 1.3e-9 and 5.7e-10).
+ */
+#define SPC_MATH_F32(F, I, U, t, CONVERT)                                                                       \
+  SPC_INLINE U spc_bits_##t(F x) { U u; memcpy(&u, &x, sizeof u); return u; }                                   \
+  SPC_INLINE F spc_from_bits_##t(U u) { F x; memcpy(&x, &u, sizeof x); return x; }                              \
+  SPC_INLINE F spc_abs_##t(F x) { return spc_from_bits_##t(spc_bits_##t(x) & 0x7fffffffu); }                    \
+  /* `magnitude`, which is not negative, with the sign of x */                                                  \
+  SPC_INLINE F spc_signed_##t(F magnitude, F x) {                                                               \
+    return spc_from_bits_##t(spc_bits_##t(magnitude) | (spc_bits_##t(x) & 0x80000000u));                        \
+  }                                                                                                             \
+  SPC_INLINE F spc_round_##t(F x) {                                                                             \
+    const F magnitude = spc_abs_##t(x), rounded = (magnitude + 0x1p23f) - 0x1p23f;                              \
+    return spc_signed_##t(spc_select_##t(magnitude < 0x1p23f, rounded, magnitude), x);                          \
+  }                                                                                                             \
+  typedef struct { F r; U n; } spc_exp_parts_##t;                                                               \
+  SPC_INLINE spc_exp_parts_##t spc_exp_split_##t(F x) {                                                         \
+    const F shifted = x * 0x1.715476p+0f + 0x1.8p23f, n = shifted - 0x1.8p23f;                                  \
+    const F r = (x - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;                                                 \
+    const spc_exp_parts_##t parts = {r, spc_bits_##t(shifted) - 0x4b400000u};                                   \
+    return parts;                                                                                               \
+  }                                                                                                             \
+  SPC_INLINE F spc_expm1_small_##t(F r) {                                                                       \
+    const F p = ((((r * (1.0f / 5040) + 1.0f / 720) * r + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6) * r + 0.5f; \
+    return p * r * r + r;                                                                                       \
+  }                                                                                                             \
+  SPC_INLINE F spc_exp_##t(F x) {                                                                               \
+    const F low = spc_select_##t(x < -104.0f, spc_splat_##t(-104.0f), x);                                       \
+    const spc_exp_parts_##t s = spc_exp_split_##t(spc_select_##t(low > 89.0f, spc_splat_##t(89.0f), low));      \
+    const U half = (U)((I)s.n >> 1);                                                                            \
+    const F a = spc_from_bits_##t((half + 127u) << 23), b = spc_from_bits_##t((s.n - half + 127u) << 23);       \
+    return (1.0f + spc_expm1_small_##t(s.r)) * a * b;                                                           \
+  }                                                                                                             \
+  SPC_INLINE F spc_sigmoid_##t(F x) { return 1.0f / (1.0f + spc_exp_##t(-x)); }                                 \
+  SPC_INLINE F spc_tanh_##t(F x) {                                                                              \
+    const F magnitude = spc_abs_##t(x);                                                                         \
+    const spc_exp_parts_##t s = spc_exp_split_##t(2.0f * spc_select_##t(magnitude > 10.0f, spc_splat_##t(10.0f), magnitude)); \
+    const F scale = spc_from_bits_##t((s.n + 127u) << 23);                                                      \
+    const F e = spc_expm1_small_##t(s.r) * scale + (scale - 1.0f);                                              \
+    return spc_signed_##t(e / (e + 2.0f), x);                                                                   \
+  }                                                                                                             \
+  SPC_INLINE F spc_log_##t(F x) {                                                                               \
+    const U bits = spc_bits_##t(spc_select_##t(x < 0x1p-126f, x * 0x1p23f, x)), shifted = bits - 0x3f3504f3u;   \
+    const F k = CONVERT((I)shifted >> 23, F) - spc_select_##t(x < 0x1p-126f, spc_splat_##t(23.0f), spc_splat_##t(0.0f)); \
+    const F f = spc_from_bits_##t((shifted & 0x007fffffu) + 0x3f3504f3u) - 1.0f;                                \
+    const F s = f / (2.0f + f), z = s * s, half = 0.5f * f * f;                                                 \
+    const F p = z * (((z * (2.0f / 9) + 2.0f / 7) * z + 2.0f / 5) * z + 2.0f / 3);                              \
+    const F result = k * 0x1.62e400p-1f + (f - (half - (s * (half + p) + k * 0x1.7f7d1cp-20f)));                \
+    const F zero = spc_select_##t(x < 0.0f, spc_splat_##t(NAN), spc_select_##t(x == 0.0f, spc_splat_##t(-INFINITY), x)); \
+    return spc_select_##t((x > 0.0f) & (x < INFINITY), result, zero);                                           \
+  }                                                                                                             \
+  SPC_INLINE F spc_erf_##t(F x) {                                                                               \
+    const F magnitude = spc_abs_##t(x), u = spc_select_##t(magnitude > 4.0f, spc_splat_##t(4.0f), magnitude), z = u * u; \
+    const F p = (((((7.87587505e-5f * z - 8.01686428e-4f) * z + 5.18908742e-3f) * z - 2.68542120e-2f) * z       \
+      + 1.12835947e-1f) * z - 3.76126267e-1f) * z + 1.12837917f;                                                \
+    const F q = (((((((-1.63715142e-6f * u + 4.60580427e-5f) * u - 5.96805626e-4f) * u + 4.75959629e-3f) * u    \
+      - 2.64211360e-2f) * u + 1.10080083e-1f) * u + 6.31826052e-1f) * u + 1.13023344f) * u - 3.20138050e-4f;    \
+    const F result = spc_select_##t(magnitude < 1.0f, u * p, 1.0f - spc_exp_##t(-q));                           \
+    return spc_select_##t(magnitude <= INFINITY, spc_signed_##t(result, x), x);                                 \
+  }
+SPC_MATH_F32(float, int32_t, uint32_t, f32, SPC_SCALAR_CONVERT)
 
 /* IEEE binary16: a multiplication by 2^112 moves the exponent and normalises denormals. */
 SPC_INLINE float spc_f16_to_f32(uint16_t h) {
@@ -107,71 +185,4 @@ SPC_INLINE uint16_t spc_f32_to_bf16(float x) {
   return (uint16_t)(x != x ? 0x7fc0u : rounded);
 }
 
-/* Half to even: beyond 2^23 every float is an integer, below it 2^23 + x has no fraction. The sign of zero stays. */
-SPC_INLINE float spc_round_f32(float x) {
-  const float magnitude = fabsf(x), rounded = (magnitude + 0x1p23f) - 0x1p23f;
-  return copysignf(magnitude < 0x1p23f ? rounded : magnitude, x);
-}
-
-/*
- * e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2. `n` is read from the low bits of x / ln 2 + 1.5 * 2^23, so nothing
- * that is undefined in C happens to NaN.
- */
-typedef struct { float r; uint32_t n; } spc_exp_parts;
-SPC_INLINE spc_exp_parts spc_exp_split(float x) {
-  const float magic = 0x1.8p23f;
-  const float shifted = x * 0x1.715476p+0f + magic, n = shifted - magic;
-  const float r = (x - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;
-  return (spc_exp_parts){r, spc_bits_f32(shifted) - spc_bits_f32(magic)};
-}
-/* e^r - 1, Taylor's series to r^7. */
-SPC_INLINE float spc_expm1_small(float r) {
-  const float p = ((((r * (1.0f / 5040) + 1.0f / 720) * r + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6) * r + 0.5f;
-  return p * r * r + r;
-}
-SPC_INLINE float spc_exp_f32(float x) {
-  const float low = x < -104.0f ? -104.0f : x, clamped = low > 89.0f ? 89.0f : low;
-  const spc_exp_parts s = spc_exp_split(clamped);
-  /* 2^n as a product of two normal numbers, so that overflow and denormals round as they should */
-  const uint32_t half = (uint32_t)((int32_t)s.n >> 1);
-  const float a = spc_from_bits_f32((half + 127u) << 23), b = spc_from_bits_f32((s.n - half + 127u) << 23);
-  return (1.0f + spc_expm1_small(s.r)) * a * b;
-}
-SPC_INLINE float spc_sigmoid_f32(float x) { return 1.0f / (1.0f + spc_exp_f32(-x)); }
-SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
-
-/* tanh |x| = e / (e + 2) with e = e^(2|x|) - 1, exact near 0 because e^r - 1 is; 1 to the last bit from 10 on. */
-SPC_INLINE float spc_tanh_f32(float x) {
-  const float magnitude = fabsf(x), y = 2.0f * (magnitude > 10.0f ? 10.0f : magnitude);
-  const spc_exp_parts s = spc_exp_split(y);
-  const float scale = spc_from_bits_f32((s.n + 127u) << 23);
-  const float e = spc_expm1_small(s.r) * scale + (scale - 1.0f);
-  return copysignf(e / (e + 2.0f), x);
-}
-
-/* ln x = k ln 2 + ln m, m in [sqrt(1/2), sqrt 2), ln m = 2 atanh(f / (2 + f)) with f = m - 1. */
-SPC_INLINE float spc_log_f32(float x) {
-  const int denormal = x < 0x1p-126f;
-  const uint32_t bits = spc_bits_f32(denormal ? x * 0x1p23f : x);
-  const uint32_t shifted = bits - 0x3f3504f3u;
-  const float k = (float)((int32_t)shifted >> 23) - (denormal ? 23.0f : 0.0f);
-  const float f = spc_from_bits_f32((shifted & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
-  const float s = f / (2.0f + f), z = s * s, half = 0.5f * f * f;
-  const float p = z * (((z * (2.0f / 9) + 2.0f / 7) * z + 2.0f / 5) * z + 2.0f / 3);
-  /* 2 s = f - s f, and s f = f^2 / 2 - s f^2 / 2: the leading term f stays exact */
-  const float result = k * 0x1.62e400p-1f + (f - (half - (s * (half + p) + k * 0x1.7f7d1cp-20f)));
-  const float special = x < 0.0f ? NAN : x == 0.0f ? -INFINITY : x;
-  return x > 0.0f && x < INFINITY ? result : special;
-}
-
-/* erf x = x P(x^2) up to 1, 1 - e^-Q(|x|) beyond; both interpolate at Chebyshev nodes (relative errors 1.3e-9 and 5.7e-10). */
-SPC_INLINE float spc_erf_f32(float x) {
-  const float magnitude = fabsf(x), t = magnitude > 4.0f ? 4.0f : magnitude, z = t * t;
-  const float p = (((((7.87587505e-5f * z - 8.01686428e-4f) * z + 5.18908742e-3f) * z - 2.68542120e-2f) * z + 1.12835947e-1f) * z
-    - 3.76126267e-1f) * z + 1.12837917f;
-  const float q = (((((((-1.63715142e-6f * t + 4.60580427e-5f) * t - 5.96805626e-4f) * t + 4.75959629e-3f) * t - 2.64211360e-2f) * t
-    + 1.10080083e-1f) * t + 6.31826052e-1f) * t + 1.13023344f) * t - 3.20138050e-4f;
-  const float result = magnitude < 1.0f ? t * p : 1.0f - spc_exp_f32(-q);
-  return magnitude <= INFINITY ? copysignf(result, x) : x;
-}
 #endif

@@ -1,72 +1,113 @@
 /*
  * spc_vector.h - vectors of 4, 8 and 16 elements on GCC/Clang vector extensions, as kernels for CPUs use them. A lane count that
- * the machine does not have is still correct (the compiler splits it); spc picks the one that it has.
+ * the machine does not have is still correct (the compiler splits it); spc picks the one that it has. Intrinsics appear only
+ * where vector extensions have no word for an instruction: minima, masked moves, square roots.
  */
 #ifndef SPC_VECTOR_H
 #define SPC_VECTOR_H
 
 #include "spc_math.h"
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
-/* f(lane) for every lane; compilers turn the loop into vector instructions. */
-#define SPC_LANES(N, expression) for (int lane = 0; lane < (N); ++lane) result[lane] = (expression)
-
-/* Types, loads and stores. `n` is a literal, so that copying n elements is a few moves. */
+/* Types, loads and stores. */
 #define SPC_VECTOR(type, t, N)                                                                                  \
   typedef type spc_##t##x##N __attribute__((vector_size(sizeof(type) * N)));                                    \
   SPC_INLINE spc_##t##x##N spc_load_##t##x##N(const type *p) { spc_##t##x##N v; memcpy(&v, p, sizeof v); return v; } \
-  SPC_INLINE void spc_store_##t##x##N(type *p, spc_##t##x##N v) { memcpy(p, &v, sizeof v); }                    \
+  SPC_INLINE void spc_store_##t##x##N(type *p, spc_##t##x##N v) { memcpy(p, &v, sizeof v); }
+/* The first n elements only; lanes beyond are 0. n is a literal, so that copying is a few moves. */
+#define SPC_PARTIAL(type, t, N)                                                                                 \
   SPC_INLINE spc_##t##x##N spc_loadn_##t##x##N(const type *p, int n) {                                          \
     spc_##t##x##N v = {0};                                                                                      \
     memcpy(&v, p, sizeof(type) * (size_t)n);                                                                    \
     return v;                                                                                                   \
   }                                                                                                             \
   SPC_INLINE void spc_storen_##t##x##N(type *p, spc_##t##x##N v, int n) { memcpy(p, &v, sizeof(type) * (size_t)n); }
+#define SPC_PARTIAL_MASKED(type, t, N, load, store, m)                                                          \
+  SPC_INLINE spc_##t##x##N spc_loadn_##t##x##N(const type *p, int n) { return (spc_##t##x##N)load((m)((1u << n) - 1u), p); } \
+  SPC_INLINE void spc_storen_##t##x##N(type *p, spc_##t##x##N v, int n) { store(p, (m)((1u << n) - 1u), v); }
 
-/* x - 0 is x, also where x is -0. */
-#define SPC_ARITHMETIC(type, t, N)                                                                              \
+/* Splat: x - 0 is x, also where x is -0. Select: lanes of a mask are all ones or all zeros. */
+#define SPC_SELECT(type, t, N)                                                                                  \
   SPC_INLINE spc_##t##x##N spc_splat_##t##x##N(type x) { return x - (spc_##t##x##N){0}; }                       \
   SPC_INLINE spc_##t##x##N spc_select_##t##x##N(spc_i32x##N mask, spc_##t##x##N a, spc_##t##x##N b) {           \
-    spc_##t##x##N result; SPC_LANES(N, mask[lane] ? a[lane] : b[lane]); return result;                          \
-  }                                                                                                             \
-  SPC_INLINE spc_##t##x##N spc_min_##t##x##N(spc_##t##x##N a, spc_##t##x##N b) {                                \
-    spc_##t##x##N result; SPC_LANES(N, b[lane] < a[lane] ? b[lane] : a[lane]); return result;                   \
-  }                                                                                                             \
-  SPC_INLINE spc_##t##x##N spc_max_##t##x##N(spc_##t##x##N a, spc_##t##x##N b) {                                \
-    spc_##t##x##N result; SPC_LANES(N, b[lane] > a[lane] ? b[lane] : a[lane]); return result;                   \
+    return (spc_##t##x##N)(((spc_i32x##N)a & mask) | ((spc_i32x##N)b & ~mask));                                 \
   }
+/* min/max: `a` unless `b` is strictly smaller (larger). The x86 instructions do that with their operands exchanged. */
+#define SPC_ORDER(t, N)                                                                                         \
+  SPC_INLINE spc_##t##x##N spc_min_##t##x##N(spc_##t##x##N a, spc_##t##x##N b) { return spc_select_##t##x##N(b < a, b, a); } \
+  SPC_INLINE spc_##t##x##N spc_max_##t##x##N(spc_##t##x##N a, spc_##t##x##N b) { return spc_select_##t##x##N(b > a, b, a); }
+#define SPC_ORDER_X86(N, prefix)                                                                                \
+  SPC_INLINE spc_f32x##N spc_min_f32x##N(spc_f32x##N a, spc_f32x##N b) { return prefix##_min_ps(b, a); }        \
+  SPC_INLINE spc_f32x##N spc_max_f32x##N(spc_f32x##N a, spc_f32x##N b) { return prefix##_max_ps(b, a); }        \
+  SPC_INLINE spc_f32x##N spc_sqrt_f32x##N(spc_f32x##N x) { return prefix##_sqrt_ps(x); }
+#define SPC_SQRT(N)                                                                                             \
+  SPC_INLINE spc_f32x##N spc_sqrt_f32x##N(spc_f32x##N x) { for (int i = 0; i < N; ++i) x[i] = sqrtf(x[i]); return x; }
 
-/* A scalar function on every lane. Through an array, because Clang vectorises loops over arrays only. */
-#define SPC_MAP(f, scalar, N)                                                                                   \
-  SPC_INLINE spc_f32x##N spc_##f##_f32x##N(spc_f32x##N x) {                                                     \
-    float v[N];                                                                                                 \
-    memcpy(v, &x, sizeof v);                                                                                    \
-    for (int lane = 0; lane < N; ++lane) v[lane] = scalar(v[lane]);                                             \
-    memcpy(&x, v, sizeof v);                                                                                    \
-    return x;                                                                                                   \
+/* The functions of spc_math.h; floor and its kin come from rounding to nearest. */
+#define SPC_VECTOR_MATH(N)                                                                                      \
+  SPC_MATH_F32(spc_f32x##N, spc_i32x##N, spc_u32x##N, f32x##N, __builtin_convertvector)                         \
+  SPC_INLINE spc_f32x##N spc_floor_f32x##N(spc_f32x##N x) {                                                     \
+    const spc_f32x##N r = spc_round_f32x##N(x);                                                                 \
+    return r - spc_select_f32x##N(r > x, spc_splat_f32x##N(1.0f), spc_splat_f32x##N(0.0f));                     \
+  }                                                                                                             \
+  SPC_INLINE spc_f32x##N spc_ceil_f32x##N(spc_f32x##N x) { return -spc_floor_f32x##N(-x); }                     \
+  SPC_INLINE spc_f32x##N spc_trunc_f32x##N(spc_f32x##N x) { return spc_signed_f32x##N(spc_floor_f32x##N(spc_abs_f32x##N(x)), x); } \
+  /* as spc_to_i32, for the values of one instruction: out of range is the minimum */                           \
+  SPC_INLINE spc_i32x##N spc_to_i32x##N(spc_f32x##N x) {                                                        \
+    const spc_i32x##N inside = (x >= -0x1p31f) & (x < 0x1p31f);                                                 \
+    const spc_f32x##N safe = spc_select_f32x##N(inside, x, spc_splat_f32x##N(0.0f));                            \
+    return spc_select_i32x##N(inside, __builtin_convertvector(safe, spc_i32x##N), spc_splat_i32x##N(INT32_MIN)); \
   }
 
 #define SPC_VECTORS(N)                                                                                          \
   SPC_VECTOR(float, f32, N)                                                                                     \
   SPC_VECTOR(int32_t, i32, N)                                                                                   \
-  SPC_VECTOR(int16_t, i16, N)                                                                                   \
-  SPC_VECTOR(uint16_t, u16, N)                                                                                  \
-  SPC_VECTOR(int8_t, i8, N)                                                                                     \
-  SPC_VECTOR(uint8_t, u8, N)                                                                                    \
-  SPC_ARITHMETIC(float, f32, N)                                                                                 \
-  SPC_ARITHMETIC(int32_t, i32, N)                                                                               \
-  SPC_MAP(exp, spc_exp_f32, N) SPC_MAP(log, spc_log_f32, N) SPC_MAP(tanh, spc_tanh_f32, N)                      \
-  SPC_MAP(erf, spc_erf_f32, N) SPC_MAP(sigmoid, spc_sigmoid_f32, N) SPC_MAP(round, spc_round_f32, N)            \
-  SPC_MAP(abs, fabsf, N) SPC_MAP(sqrt, sqrtf, N)                                                      \
-  SPC_MAP(floor, floorf, N) SPC_MAP(ceil, ceilf, N) SPC_MAP(trunc, truncf, N)                    \
-  /* as spc_to_i32, for the values of one instruction: out of range is the minimum */                           \
-  SPC_INLINE spc_i32x##N spc_to_i32x##N(spc_f32x##N x) {                                                        \
-    spc_i32x##N result;                                                                                         \
-    SPC_LANES(N, x[lane] >= -0x1p31f && x[lane] < 0x1p31f ? (int32_t)x[lane] : INT32_MIN);                      \
-    return result;                                                                                              \
-  }
+  SPC_VECTOR(uint32_t, u32, N)                                                                                  \
+  SPC_VECTOR(int16_t, i16, N) SPC_PARTIAL(int16_t, i16, N)                                                      \
+  SPC_VECTOR(uint16_t, u16, N) SPC_PARTIAL(uint16_t, u16, N)                                                    \
+  SPC_VECTOR(int8_t, i8, N) SPC_PARTIAL(int8_t, i8, N)                                                          \
+  SPC_VECTOR(uint8_t, u8, N) SPC_PARTIAL(uint8_t, u8, N)                                                        \
+  SPC_SELECT(float, f32, N)                                                                                     \
+  SPC_SELECT(int32_t, i32, N)                                                                                   \
+  SPC_ORDER(i32, N)                                                                                             \
+  SPC_VECTOR_MATH(N)
 SPC_VECTORS(4)
 SPC_VECTORS(8)
 SPC_VECTORS(16)
+
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+SPC_PARTIAL_MASKED(float, f32, 16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, __mmask16)
+SPC_PARTIAL_MASKED(float, f32, 8, _mm256_maskz_loadu_ps, _mm256_mask_storeu_ps, __mmask8)
+SPC_PARTIAL_MASKED(float, f32, 4, _mm_maskz_loadu_ps, _mm_mask_storeu_ps, __mmask8)
+#else
+SPC_PARTIAL(float, f32, 16)
+SPC_PARTIAL(float, f32, 8)
+SPC_PARTIAL(float, f32, 4)
+#endif
+SPC_PARTIAL(int32_t, i32, 16)
+SPC_PARTIAL(int32_t, i32, 8)
+SPC_PARTIAL(int32_t, i32, 4)
+
+#if defined(__AVX512F__)
+SPC_ORDER_X86(16, _mm512)
+#else
+SPC_ORDER(f32, 16)
+SPC_SQRT(16)
+#endif
+#if defined(__AVX__)
+SPC_ORDER_X86(8, _mm256)
+#else
+SPC_ORDER(f32, 8)
+SPC_SQRT(8)
+#endif
+#if defined(__SSE2__)
+SPC_ORDER_X86(4, _mm)
+#else
+SPC_ORDER(f32, 4)
+SPC_SQRT(4)
+#endif
 
 /* Sums by halves: a fixed order, and as few dependent additions as there can be. */
 #define SPC_HSUM(type, t)                                                                                       \
