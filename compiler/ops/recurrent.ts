@@ -4,7 +4,7 @@
  */
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import type { GraphBuilder } from '../ir/build.js';
-import { tensorOf } from '../ir/tensor.js';
+import { tensorOf, toNumbers } from '../ir/tensor.js';
 import type { Value } from '../ir/types.js';
 import { add, compare, constant, div, max, min, mul, select, sub, unary } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
@@ -162,7 +162,7 @@ const lstm: Cell = {
   },
 };
 
-const zeros = (g: GraphBuilder, like: Value, count: number): Value => g.constant(tensorOf(like.type.dtype, [count], new Array<number>(tableSize(count)).fill(0)), 'zeros');
+const zeros = (g: GraphBuilder, model: Value, count: number): Value => g.constant(tensorOf(model.type.dtype, [count], new Array<number>(tableSize(count)).fill(0)), 'zeros');
 
 /** Runs a direction; returns the hidden state after every step, in the order of time, and the last state. */
 function run(n: OnnxNode, cell: Cell, d: Direction, x: Value, w: Value, initial: State, lengths: Value | undefined, backwards: boolean) {
@@ -210,7 +210,8 @@ function recurrent(n: OnnxNode, cell: Cell): (Value | undefined)[] {
   if (steps * backwards.length > LONGEST) n.unsupported(`${steps} steps in ${backwards.length} direction(s): sequences are unrolled, up to ${LONGEST} steps`, 'bind a shorter sequence length and run the model piece by piece');
   if (steps === 0) n.unsupported('an empty sequence');
   const fs = activationsOf(n, cell.activations, backwards.length);
-  const lengths = n.optional(4) && g.reshape(n.optional(4)!, [batch, 1]);
+  const given = n.optional(4), full = given?.constant && toNumbers(given.constant).every((l) => l >= steps);
+  const lengths = given && !full ? g.reshape(given, [batch, 1]) : undefined;
   const initial = [n.optional(5), cell.states === 2 ? n.optional(6) : undefined].slice(0, cell.states).map((v) => v && swapped(v));
   const results = backwards.map((reverse, i) => {
     const bias = b && part(g, b, i), width = cell.gates * hidden, count = cell.activations.length;

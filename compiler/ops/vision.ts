@@ -66,7 +66,7 @@ const roiAlign = defineOnnxOp({
   },
 });
 
-/** Crops or pads the given axes to a size, alike on both sides; the odd element counts behind (crop) or in front of nothing (pad). */
+/** Crops or pads the given axes to a size, alike on both sides; an odd element is cropped or added behind. */
 const centerCropPad = defineOnnxOp({
   op: 'CenterCropPad',
   limits: 'shape must be a constant',
