@@ -8,7 +8,7 @@ import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js'
 import { pipelineFor } from '../passes/pipeline.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
-import { identifier } from './emit/writer.js';
+import { modelIdentifier } from './emit/writer.js';
 import type { Tensor } from './ir/tensor.js';
 import type { Graph } from './ir/types.js';
 import { buildManifest, type Manifest } from './manifest.js';
@@ -60,7 +60,7 @@ export const spcVersion = (): string => (JSON.parse(readFileSync(join(packageRoo
  */
 export function compileModel(source: ModelSource, options: CompileOptions = {}): CompileResult {
   const phase = options.onPhase ?? ((): void => undefined);
-  const name = identifier(options.name ?? source.name ?? 'model') || 'model';
+  const name = modelIdentifier(options.name || source.name || 'model');
   const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
 
   phase('import');
