@@ -34,9 +34,8 @@ const dropout = defineOnnxOp({
   limits: 'inference only',
   lower(n) {
     const x = n.input(0, 'data');
-    const [training] = n.optional(2) ? toNumbers(n.constant(2, 'training_mode')!) : [0];
-    const ratio = n.optional(1)?.constant;
-    if (training && !(ratio && toNumbers(ratio)[0] === 0)) n.unsupported('training_mode is true', 'export the model for inference');
+    const number = (i: number, what: string, fallback: number): number => (n.optional(i) ? toNumbers(n.constant(i, what)!)[0]! : fallback);
+    if (number(2, 'training_mode', 0) !== 0 && number(1, 'ratio', 0.5) !== 0) n.unsupported('training_mode is true', 'export the model for inference');
     if (!n.usesOutput(1)) return [x, undefined];
     return [x, n.g.expand(n.g.constant(tensorOf(n.opset < 10 ? x.type.dtype : 'bool', [], [1])), x.type.shape)];
   },

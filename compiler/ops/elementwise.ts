@@ -196,7 +196,7 @@ const easyPowers: ReadonlyMap<number, (x: Expr) => Expr> = new Map([
 const pow = defineOnnxOp({
   op: 'Pow',
   lower(n) {
-    const x = n.input(0, 'X'), y = n.input(1, 'Y');
+    const x = n.input(0, 'X'), y = legacyAligned(n, x, n.input(1, 'Y'));
     requireNumeric(x);
     requireNumeric(y);
     const base = x.type.dtype, exponent = constantScalar(y.constant);
