@@ -8,7 +8,7 @@ import type { OnnxNode } from './types.js';
 
 /** An axis counted from the end where it is negative, brought into [0, rank). */
 export function normalAxis(axis: number, rank: number): number {
-  if (axis < -rank || axis >= Math.max(rank, 1)) throw new NodeProblem('SPC2007', `axis ${axis} of a tensor of rank ${rank}`);
+  if (axis < -rank || axis >= rank) throw new NodeProblem('SPC2007', `axis ${axis} of a tensor of rank ${rank}`);
   return axis < 0 ? axis + rank : axis;
 }
 
