@@ -54,7 +54,7 @@ export function compareTensors(actual: Tensor, expected: Tensor, { rtol, atol }:
     if (error > maxAbs) maxAbs = error;
     const ulps = error === Infinity || !real ? error : Math.abs(Number(ordinal(dtype, x, scratch) - ordinal(dtype, y, scratch)));
     if (ulps > maxUlp && (!real || !(Math.abs(y) < ULP_FROM * scale))) maxUlp = ulps;
-    if (error <= (real ? rtol * Math.abs(y) + atol * scale : integerSteps(dtype))) continue;
+    if (error !== Infinity && error <= (real ? rtol * Math.abs(y) + atol * scale : integerSteps(dtype))) continue;
     wrong++;
     if (error > worstError) { worstError = error; worst = { index: i, actual: x, expected: y }; }
   }

@@ -32,7 +32,7 @@ export function compareTensors(actual: Tensor, expected: Tensor, tolerance: Tole
     if (Object.is(x, y) || x === y) continue;
     const error = Math.abs(x - y);
     if (Number.isFinite(error)) maxError = Math.max(maxError, error);
-    if (!exact && error <= tolerance.absolute + tolerance.relative * Math.abs(y)) continue;
+    if (!exact && Number.isFinite(error) && error <= tolerance.absolute + tolerance.relative * Math.abs(y)) continue;
     if (wrong++ === 0) first = `element ${i} is ${exact ? a[i] : x}, expected ${exact ? e[i] : y}`;
   }
   return wrong === 0 ? { maxError } : { maxError, problem: `${first} (${wrong} of ${e.length} elements of ${formatType(expected)} differ, max error ${maxError.toPrecision(3)})` };
