@@ -1,22 +1,19 @@
 /** Exit codes: what a script can tell from how spc ended. */
 import type { Diagnostic } from '../diagnostics/diagnostic.js';
 
-export const exitCodes = {
-  ok: 0,
-  /** `verify` found a difference. */
-  mismatch: 1,
-  usage: 2,
-  /** The model is valid, spc does not support all of it. */
-  unsupported: 3,
-  /** The model is damaged, not ONNX, or cannot be read. */
-  invalidModel: 4,
-  /** A C compiler or another program is missing or fails. */
-  missingTool: 5,
-  /** A condition that the user set (`--fail-on`) does not hold. */
-  requirement: 6,
-  /** A bug in spc. */
-  bug: 70,
-} as const;
+export const exitCodes = { ok: 0, mismatch: 1, usage: 2, unsupported: 3, invalidModel: 4, missingTool: 5, requirement: 6, bug: 70 } as const;
+
+/** For docs/diagnostics.md. */
+export const exitCodeMeanings: { readonly [K in ExitCode]: string } = {
+  0: 'done; warnings may have been printed',
+  1: '`verify` found a difference',
+  2: 'the command line is wrong, or a file that it names',
+  3: 'the model is valid, spc does not support all of it',
+  4: 'the model is damaged, not ONNX, or cannot be read',
+  5: 'a C compiler or another program is missing or fails',
+  6: 'a condition that the user set (`--fail-on`) does not hold',
+  70: 'a bug in spc; the path of a reproducer is printed where there is one',
+};
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
@@ -25,7 +22,7 @@ const byCode: readonly (readonly [RegExp, ExitCode])[] = [
   [/^SPC9/, exitCodes.bug],
   [/^SPC1(001|007|008|009|010|014|015|016|018)/, exitCodes.invalidModel],
   [/^SPC2/, exitCodes.invalidModel],
-  [/^SPC(1011|1017|1019|1091|5504|5505|6)/, exitCodes.usage],
+  [/^SPC(1011|1017|1019|1091|5504|5505|5507|6)/, exitCodes.usage],
   [/^SPC55(01|02|10)/, exitCodes.missingTool],
   [/^SPC/, exitCodes.unsupported],
 ];
