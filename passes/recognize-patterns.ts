@@ -109,7 +109,7 @@ const normalization: Rule = (e, node) => {
     // the node as an expression of d (argument 0) and of what the other operands are made of
     const inputs: ValueId[] = [d];
     const parts = node.inputs.map((id) => {
-      const f = id === d ? { expr: arg(0, e.type(d).dtype), inputs: [d] } : formula(e, id, 3);
+      const f = id === d ? { expr: arg(0, e.type(d).dtype), inputs: [d] } : formula(e, id);
       const at = f.inputs.map((v) => (inputs.includes(v) ? inputs.indexOf(v) : inputs.push(v) - 1));
       return substituteArgs(f.expr, f.inputs.map((v, i) => arg(at[i]!, e.type(v).dtype)));
     });

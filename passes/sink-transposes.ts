@@ -117,7 +117,11 @@ const rules: SinkRules = {
   },
   transpose(e, node) {
     const t = transposeBefore(e, node.inputs[0]!), output = node.outputs[0]!;
-    if (!t) return false;
+    if (!t) {
+      if (!movesOnlyOnes(e.shape(node.inputs[0]!), node.attrs.perm)) return false;
+      e.define([output], 'reshape', node.inputs, { shape: e.shape(output) }, { origins: node.origins });
+      return true;
+    }
     const perm = compose(t.attrs.perm, node.attrs.perm);
     if (isIdentity(perm)) e.replaceUses(output, t.inputs[0]!);
     else e.define([output], 'transpose', t.inputs, { perm }, { origins: node.origins });
