@@ -223,3 +223,14 @@ test.skipIf(files.length === 0).each(files)('the model %s imports', (file) => {
   expect(graph.outputs.length).toBeGreaterThan(0);
   expect(diagnostics.filter((d) => d.severity === 'warning')).toEqual([]);
 });
+
+test('opset 6: training unless is_test, second operands placed by axis', () => {
+  const norm = (attributes: NodeSpec['attributes']): ModelSpec => ({
+    opset: 6, inputs: { x: { dtype: 'f32', shape: [1, 2] } }, outputs: ['y'], initializers: { one: f32([2], [1, 1]), zero: f32([2], [0, 0]) },
+    nodes: [node('BatchNormalization', ['x', 'one', 'zero', 'zero', 'one'], ['y'], { epsilon: float(0), ...attributes })],
+  });
+  expect(problems(norm({}))).toEqual(['SPC1004 y']);
+  expect(run(norm({ is_test: 1 }), [f32([1, 2], [3, 4])])[0]!.map((y) => y.toFixed(4))).toEqual(['3.0000', '4.0000']);
+  const add: ModelSpec = { opset: 6, inputs: { x: { dtype: 'f32', shape: [2, 2] } }, outputs: ['y'], initializers: { b: f32([2], [10, 20]) }, nodes: [node('Add', ['x', 'b'], ['y'], { broadcast: 1, axis: 0 })] };
+  expect(run(add, [f32([2, 2], [1, 2, 3, 4])])).toEqual([[11, 12, 23, 24]]);
+});

@@ -3,6 +3,7 @@ import { tensorOf, toNumbers } from '../ir/tensor.js';
 import type { DType } from '../ir/dtype.js';
 import { cast } from '../kir/build.js';
 import { dtypeFromOnnx } from '../onnx/tensor.js';
+import { requireInference } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 
 /** The element type that attribute `name` (a TensorProto.DataType) names. */
@@ -33,6 +34,7 @@ const dropout = defineOnnxOp({
   op: 'Dropout',
   limits: 'inference only',
   lower(n) {
+    requireInference(n);
     const x = n.input(0, 'data');
     const number = (i: number, what: string, fallback: number): number => (n.optional(i) ? toNumbers(n.constant(i, what)!)[0]! : fallback);
     if (number(2, 'training_mode', 0) !== 0 && number(1, 'ratio', 0.5) !== 0) n.unsupported('training_mode is true', 'export the model for inference');

@@ -156,7 +156,7 @@ const pRelu = defineOnnxOp({
     const x = n.input(0, 'X'), slope = n.input(1, 'slope'), { shape } = x.type, [channels] = slope.type.shape;
     sameDtype(x, slope);
     requireNumeric(x);
-    const perChannel = slope.type.shape.length === 1 && shape.length > 2 && channels === shape[1] && channels !== 1 && channels !== shape.at(-1);
+    const perChannel = slope.type.shape.length === 1 && shape.length > 2 && channels === shape[1] && channels !== 1 && (n.opset < 7 || channels !== shape.at(-1));
     const aligned = perChannel ? n.g.reshape(slope, [channels!, ...shape.slice(2).map(() => 1)]) : slope;
     return n.g.map([x, aligned], (e, s) => select(negative(e), mul(e, s), e));
   },

@@ -5,7 +5,7 @@ import { accumulatorOf } from '../core/matmul.js';
 import { elementCount, type Value } from '../ir/types.js';
 import { add, arg, binary, cast, compare, constant, div, mul, select, sub, unary } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
-import { normalAxes, normalAxis, requireFloat } from './params.js';
+import { normalAxes, normalAxis, requireFloat, requireInference } from './params.js';
 import { defineOnnxOp, type OnnxNode, type OnnxOp } from './types.js';
 import { perChannel } from './windows.js';
 
@@ -36,6 +36,7 @@ const batchNormalization = defineOnnxOp({
   lower(n) {
     const { g } = n, x = n.input(0, 'X'), rank = x.type.shape.length, { shape } = x.type;
     requireFloat(x);
+    requireInference(n);
     // opset 7 and 8 may normalise every position of a channel on its own
     const shaped = n.opset < 9 && n.attr.int('spatial', 1) === 0 ? (v: Value): Value => g.reshape(v, shape.slice(1)) : (v: Value): Value => perChannel(n, v, Math.max(rank, 2));
     const [scale, bias, mean, variance] = [n.input(1, 'scale'), n.input(2, 'B'), n.input(3, 'mean'), n.input(4, 'var')];

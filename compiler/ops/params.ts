@@ -36,6 +36,11 @@ function missingParam(what: string): never {
   throw new NodeProblem('SPC1006', `'${what}' is missing`);
 }
 
+/** Up to opset 6 an operator was in training unless `is_test` said otherwise. */
+export function requireInference(n: OnnxNode): void {
+  if (n.opset < 7 && n.attr.int('is_test', 0) === 0) n.unsupported('the node is in training mode (is_test is 0)', 'export the model for inference');
+}
+
 /** All inputs of a variadic operator. */
 export const allInputs = (n: OnnxNode): Value[] => n.inputs.map((_, i) => n.input(i, `data_${i}`));
 
