@@ -3,19 +3,18 @@ import type { Diagnostic } from '../diagnostics/diagnostic.js';
 
 export const exitCodes = { ok: 0, mismatch: 1, usage: 2, unsupported: 3, invalidModel: 4, missingTool: 5, requirement: 6, bug: 70 } as const;
 
-/** For docs/diagnostics.md. */
-export const exitCodeMeanings: { readonly [K in ExitCode]: string } = {
-  0: 'done; warnings may have been printed',
-  1: '`verify` found a difference',
-  2: 'the command line is wrong, or a file that it names',
-  3: 'the model is valid, spc does not support all of it',
-  4: 'the model is damaged, not ONNX, or cannot be read',
-  5: 'a C compiler or another program is missing or fails',
-  6: 'a condition that the user set (`--fail-on`) does not hold',
-  70: 'a bug in spc; the path of a reproducer is printed where there is one',
-};
-
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+export const exitCodeMeanings: { readonly [C in ExitCode]: string } = {
+  0: 'done; there may have been notes and warnings',
+  1: '`verify` found a difference',
+  2: 'the command line, or a data file that it names, cannot be used',
+  3: 'the model is valid, but spc does not support all of it',
+  4: 'the model is damaged, not valid ONNX, or cannot be read',
+  5: 'a C compiler or another program is missing or failed',
+  6: 'a condition that you set (`--fail-on`) does not hold',
+  70: 'a bug in spc; the message names a file to report it with',
+};
 
 /** First match wins; all codes are in compiler/diagnostics/codes.ts. */
 const byCode: readonly (readonly [RegExp, ExitCode])[] = [

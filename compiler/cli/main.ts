@@ -36,7 +36,9 @@ function optionFor(name: FlagName): Option {
 /** One document a run, success or not. 64-bit integers become strings only where a number would lose digits. */
 function jsonDocument(verb: string | undefined, exitCode: ExitCode, outcome: Partial<Outcome>): string {
   const document = { schemaVersion: SCHEMA_VERSION, spc: version, command: verb ?? null, exitCode, ...outcome.result, diagnostics: outcome.diagnostics ?? [] };
-  return `${JSON.stringify(document, (_, x: unknown) => (typeof x === 'bigint' ? (Number.isSafeInteger(Number(x)) ? Number(x) : x.toString()) : x), 2)}\n`;
+  const text = JSON.stringify(document, (_, x: unknown) => (typeof x === 'bigint' ? (Number.isSafeInteger(Number(x)) ? Number(x) : x.toString()) : x), 2);
+  // Lists of numbers on one line. A line break is never part of a JSON string, so only lists can match.
+  return `${text.replace(/\[\n([^[\]{}"]*)\n\s*\]/g, (_, items: string) => `[${items.trim().replace(/\s*\n\s*/g, ' ')}]`)}\n`;
 }
 
 async function runVerb(verb: Verb, args: readonly string[], values: FlagValues): Promise<ExitCode> {

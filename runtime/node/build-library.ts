@@ -78,10 +78,10 @@ export async function buildLibrary(folder: string, parts: { readonly name: strin
     }]);
   }
   const root = resolve(folder), extra = options.extraSources ?? new Map<string, string>();
-  const weights = readdirSync(root).find((f) => f.endsWith('_weights.bin'));
+  const weights = join(root, `${parts.name}_weights.bin`);
   const flags = [
     ...parts.compileFlags, '-fPIC', '-fvisibility=default',
-    ...(weights === undefined ? [] : [`-DSPC_WEIGHTS_FILE="${join(root, weights).replaceAll('\\', '/')}"`]), ...(options.flags ?? []),
+    ...(existsSync(weights) ? [`-DSPC_WEIGHTS_FILE="${weights.replaceAll('\\', '/')}"`] : []), ...(options.flags ?? []),
   ];
   const hash = createHash('sha256').update(JSON.stringify([compiler, parts, options.flags ?? [], [...extra], process.platform, process.arch]));
   for (const file of readdirSync(root).sort()) if (/\.(c|h|inc|bin|S)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)));

@@ -7,7 +7,9 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { compile, load, SpcError } from '../../compiler/index.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { node, onnxModel } from '../../test/support/onnx-builder.js';
+import { isas } from '../../backends/cpu/isa.js';
 import { nodeFiles } from './declarations.js';
+import { missingInstructions } from './load.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'spc-load-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -97,6 +99,12 @@ describe.skipIf(!compiler)('load', () => {
     await expect(load(join(dir, 'plain'), { cacheDir: join(dir, 'cache3'), compiler: join(dir, 'absent') })).rejects.toThrow(/SPC5501/);
     await expect(load(dir)).rejects.toThrow(/SPC6110/);
   });
+});
+
+test('instructions that the machine lacks are noticed before they run', () => {
+  expect(missingInstructions(['-O3', '-march=x86-64-v4'], isas['x86-64-v3'])).toBe('x86-64-v4');
+  expect(missingInstructions(['-O3', '-march=x86-64-v3'], isas['x86-64-v4'])).toBeUndefined();
+  expect(missingInstructions(['-O3'], isas.generic)).toBeUndefined();
 });
 
 test('a manifest that is damaged or hostile is refused', async () => {

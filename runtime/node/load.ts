@@ -1,6 +1,8 @@
 /** Runs a compiled model from TypeScript: typed arrays in, typed arrays out. */
 import { readFileSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isas, type Isa } from '../../backends/cpu/isa.js';
+import { nativeIsa } from '../../backends/cpu/target.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import { dtypes, type TypedArray } from '../../compiler/ir/dtype.js';
 import { newArray } from '../../compiler/ir/tensor.js';
@@ -39,7 +41,7 @@ export interface LoadedModel<M extends ModelTypes = ModelTypes> {
  * Loads a folder that `spc compile` made for a CPU. The first time its C is built into a shared library, which is kept in the
  * user's cache folder.
  * @example
- * const model = await load<typeof import('./build/model.js')['Model']>('build');
+ * const model = await load<import('./build/model.js').Model>('build');
  * const { scores } = model.run({ image: new Float32Array(784) });
  */
 export async function load<M extends ModelTypes = ModelTypes>(folder: string, options: LoadOptions = {}): Promise<LoadedModel<M>> {
@@ -47,11 +49,21 @@ export async function load<M extends ModelTypes = ModelTypes>(folder: string, op
   if (manifest.target !== 'cpu') {
     throw new SpcError([{ code: 'SPC5505', severity: 'error', message: `${folder} was compiled for target '${manifest.target}'; only 'cpu' models can be loaded here`, hint: 'compile it with --target=cpu' }]);
   }
+  const missing = missingInstructions(manifest.compileFlags, nativeIsa());
+  if (missing !== undefined) {
+    throw new SpcError([{ code: 'SPC5507', severity: 'error', message: `${folder} was compiled for ${missing}, this machine has ${nativeIsa().name}`, hint: 'compile it with --cpu=native or --cpu=generic' }]);
+  }
   const library = await buildLibrary(folder, manifest, options);
   const weightsFile = join(folder, `${manifest.name}_weights.bin`);
   const external = manifest.options['weights'] === 'file' && existsSync(weightsFile);
   const native = openNativeModel(library, manifest.name, { ...options, ...(external ? { weights: readFileSync(weightsFile) } : {}) });
   return wrap<M>(native, manifest);
+}
+
+/** The instruction set that the flags ask for, where `host` lacks it: running it would end the process. */
+export function missingInstructions(flags: readonly string[], host: Isa): string | undefined {
+  const wanted = Object.values(isas).find((isa) => flags.includes(`-march=${isa.name}`));
+  return wanted && wanted.lanes > host.lanes ? wanted.name : undefined;
 }
 
 function wrap<M extends ModelTypes>(native: NativeModel, manifest: BuildManifest): LoadedModel<M> {

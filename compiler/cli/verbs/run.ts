@@ -6,8 +6,10 @@ import { SpcError, type Diagnostic } from '../../diagnostics/diagnostic.js';
 import { fileNames, formatTensor, topK } from '../../io/format.js';
 import { readInputs, type InputPort } from '../../io/inputs.js';
 import { encodeNpy } from '../../io/npy.js';
+import { evaluateGraph } from '../../kir/evaluate.js';
 import { denseData, denseTensor, toNumbers, type DenseTensor, type Tensor } from '../../ir/tensor.js';
 import { formatType, valueOf, type Graph } from '../../ir/types.js';
+import { importModel } from '../../onnx/import.js';
 import type { FlagValues } from '../flags.js';
 import { openOnnxRuntime } from '../onnxruntime.js';
 import { compileFromFlags, isFolder, loadFiles, readBindings, readModelFile, runLoaded } from '../source.js';
@@ -35,24 +37,20 @@ async function open(path: string, flags: FlagValues, terminal: Terminal): Promis
     const model = await load(path, loadOptions);
     return { inputs: model.inputs, outputs: model.outputs, diagnostics: [], run: (inputs) => runLoaded(model, inputs) };
   }
-  const file = readModelFile(path), compiled = compileFromFlags(file, flags, terminal), ports = portsOf(compiled.imported);
-  switch (flags.engine ?? 'compiled') {
-    case 'reference': {
-      const { evaluateGraph } = await import('../../kir/evaluate.js');
-      return { ...ports, diagnostics: compiled.diagnostics, run: (inputs) => evaluateGraph(compiled.imported, inputs) };
-    }
-    case 'onnxruntime': return {
-      ...ports, diagnostics: compiled.diagnostics,
-      run(inputs) {
-        const bound = Object.entries(readBindings(flags.bind ?? [])).map(([name, tensor]) => ({ name, tensor }));
-        return openOnnxRuntime(file, [...ports.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! })), ...bound], ports.outputs, { threads: flags.threads ?? 1 }).run();
-      },
-    };
-    case 'compiled': return {
-      ...ports, diagnostics: compiled.diagnostics,
-      run: async (inputs) => runLoaded(await loadFiles(compiled.files, loadOptions, terminal), inputs),
-    };
+  const file = readModelFile(path), engine = flags.engine ?? 'compiled';
+  if (engine === 'compiled') {
+    const { files, imported, diagnostics } = compileFromFlags(file, flags, terminal);
+    return { ...portsOf(imported), diagnostics, run: async (inputs) => runLoaded(await loadFiles(files, loadOptions, terminal), inputs) };
   }
+  // The other engines run the model as it is: nothing is compiled.
+  const bind = readBindings(flags.bind ?? []);
+  const { graph, diagnostics } = importModel(file, { bind, ...(flags.dim ? { dims: flags.dim } : {}) }), ports = portsOf(graph);
+  const bound = Object.entries(bind).map(([name, tensor]) => ({ name, tensor }));
+  return {
+    ...ports, diagnostics,
+    run: (inputs) => (engine === 'reference' ? evaluateGraph(graph, inputs)
+      : openOnnxRuntime(file, [...ports.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! })), ...bound], ports.outputs, loadOptions).run()),
+  };
 }
 
 export const run: RunVerb = async ([path], flags, terminal) => {
