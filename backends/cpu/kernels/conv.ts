@@ -1,8 +1,10 @@
 /** Convolutions of channels-last data as implicit matrix products: no patch matrix, padding costs nothing. */
 import { convGeometry } from '../../../compiler/core/conv.js';
+import type { TypedArray } from '../../../compiler/ir/dtype.js';
 import { denseData } from '../../../compiler/ir/tensor.js';
 import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
 import { add, asIndex, div, max, min, mul, sub } from '../../../compiler/kir/build.js';
+import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
@@ -40,63 +42,116 @@ export function tapBounds(a: Axis, at: Expr): { from: Expr; to: Expr } | undefin
   };
 }
 
-/** The last spatial dimension and the one before it (of extent 1 where there is none). */
-export function axesOf(node: NodeOf<'conv'>, g: ReturnType<typeof convGeometry>): [Axis, Axis] {
-  const axis = (d: number): Axis => (d < 0
-    ? { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0 }
-    : { input: g.input[d]!, output: g.output[d]!, kernel: g.kernel[d]!, stride: node.attrs.strides[d]!, dilation: node.attrs.dilations[d]!, before: node.attrs.pads[d]![0] });
-  return [axis(g.input.length - 2), axis(g.input.length - 1)];
+/** A convolution of channels-last data in two spatial dimensions at most, those of extent 1 left out. */
+export interface PlainConv {
+  readonly x: TensorRef;
+  readonly w: TensorRef;
+  readonly y: TensorRef;
+  readonly epilogue: BoundEpilogue | undefined;
+  readonly acc: 'f32' | 'i32';
+  readonly batch: number;
+  readonly group: number;
+  /** Of the input and output, and input channels that one output sums over. */
+  readonly channels: number;
+  readonly outChannels: number;
+  readonly perGroup: number;
+  /** One or two. */
+  readonly axes: readonly Axis[];
+  readonly weights: TypedArray;
+}
+
+/** `t` without the dimension that is number `fromRight` counted from the last (0). */
+function without(t: TensorRef, fromRight: number): TensorRef {
+  const d = t.shape.length - 1 - fromRight;
+  return d < 0 ? t : { ...t, shape: t.shape.filter((_, i) => i !== d), strides: t.strides.filter((_, i) => i !== d) };
+}
+
+/** The convolution behind a request, where the generators have a schedule for it. */
+export function plainConv(request: KernelRequest): PlainConv | undefined {
+  if (request.node.kind !== 'conv') return undefined;
+  const { attrs } = request.node as NodeOf<'conv'>;
+  const [x, w] = request.inputs, y = request.outputs[0]!, weights = request.constants[1];
+  const acc = sumType(x!, w!, attrs.out);
+  if (attrs.layout !== 'nsc' || !weights || !acc || x!.strides.at(-1) !== 1 || elementCount(y.shape) === 0) return undefined;
+  const g = convGeometry(attrs, [x!, w!]);
+  if (g.perGroup === 0) return undefined;
+  const axes = attrs.strides.map((stride, d): Axis =>
+    ({ input: g.input[d]!, output: g.output[d]!, kernel: g.kernel[d]!, stride, dilation: attrs.dilations[d]!, before: attrs.pads[d]![0] }));
+  let c: PlainConv = {
+    x: x!, w: w!, y, epilogue: request.epilogue, acc, batch: g.batch, group: attrs.group, channels: g.channels,
+    outChannels: g.outChannels, perGroup: g.perGroup, axes, weights: denseData(weights),
+  };
+  for (let d = axes.length - 1; d >= 0 && c.axes.length > 1; d--) {
+    const a = c.axes[d]!, fromRight = c.axes.length - d;
+    if (a.input !== 1 || a.output !== 1 || a.kernel !== 1) continue;
+    c = {
+      ...c, x: without(c.x, fromRight), y: without(c.y, fromRight), axes: c.axes.filter((_, i) => i !== d),
+      epilogue: c.epilogue && { ...c.epilogue, inputs: c.epilogue.inputs.map((t) => without(t, fromRight)) },
+    };
+  }
+  return c.axes.length <= 2 ? c : undefined;
+}
+
+/** How x is walked: the axes (rows of extent 1 where there is one axis only), and distances in elements. */
+export function walkOf(k: Pick<KernelBuilder, 'address'>, { x, axes }: PlainConv) {
+  const two = axes.length === 2;
+  const cols = axes.at(-1)!, rows: Axis = two ? axes[0]! : { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0 };
+  const pixel = x.strides.at(-2)!, image = two ? x.strides[1]! : 0;
+  return {
+    rows, cols, pixel, image,
+    /** Address of the first point of a line at tap (0, 0); outside where there is padding. */
+    base: (line: readonly Expr[]): Expr => {
+      const batch = k.address(x, [line[0]!, ...axes.map(() => 0), 0]), border = -cols.before * pixel - rows.before * image;
+      return add(two ? add(batch, mul(line[1]!, rows.stride * image)) : batch, border);
+    },
+    /** Kernel rows inside the image. */
+    bounds: (line: readonly Expr[]) => (two ? tapBounds(rows, line[1]!) : undefined),
+  };
 }
 
 /** One filter a channel: a schedule of its own (depthwise.ts). */
-export const isDepthwise = (group: number, g: ReturnType<typeof convGeometry>): boolean => group > 1 && g.perGroup === 1 && g.outChannels === group;
+export const isDepthwise = (c: PlainConv): boolean => c.group > 1 && c.perGroup === 1 && c.outChannels === c.group;
+
+/** A 1x1 kernel that visits every pixel is a matrix product with as many rows as there are pixels. */
+function asMatmul(c: PlainConv) {
+  if (c.group !== 1 || !c.axes.every((a) => a.kernel === 1 && a.stride === 1 && a.input === a.output && a.before === 0)) return undefined;
+  const b = { ...c.w, shape: [c.perGroup, c.outChannels], strides: [c.outChannels, 1] };
+  const p = joinBatches({ a: c.x, b, y: c.y, epilogue: c.epilogue }, { transA: false, transB: false, out: c.acc });
+  return p.y.shape.length === 2 ? p : undefined;
+}
 
 export function convRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
-    if (request.node.kind !== 'conv') return [];
-    const node = request.node as NodeOf<'conv'>;
-    const { attrs } = node, [x, w] = request.inputs, y = request.outputs[0]!;
-    const weights = request.constants[1];
-    const acc = sumType(x!, w!, attrs.out);
-    if (attrs.layout !== 'nsc' || !weights || !acc || attrs.strides.length > 2 || x!.strides.at(-1) !== 1) return [];
-    const g = convGeometry(attrs, [x!, w!]);
-    if (elementCount(y.shape) === 0 || g.perGroup === 0 || isDepthwise(attrs.group, g)) return [];
-    const [rows, cols] = axesOf(node, g);
-    const channels = g.outChannels / attrs.group, depth = g.perGroup, taps = elementCount(g.kernel);
-    const vectors = channelVectors(channels, isa.lanes);
-    const data = denseData(weights);
-    const weightAt = (group: number, row: number, c: number): number => Number(data[row * g.outChannels + group * channels + c]);
-    const pixel = x!.strides.at(-2)!, image = x!.strides.length === 4 ? x!.strides[1]! : 0;
-
-    // A 1x1 kernel that visits every pixel is a matrix product with as many rows as there are pixels.
-    const pointwise = taps === 1 && attrs.group === 1 && [rows, cols].every((a) => a.stride === 1 && a.input === a.output && a.before === 0)
-      ? joinBatches({ a: x!, b: { ...w!, shape: [depth, channels], strides: [channels, 1] }, y, epilogue: request.epilogue }, { transA: false, transB: false, out: attrs.out })
-      : undefined;
-    const flat = pointwise && pointwise.y.shape.length === 2 ? pointwise : undefined;
+    const c = plainConv(request);
+    if (!c || isDepthwise(c)) return [];
+    const { acc, group, perGroup: depth, x } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
+    const channels = c.outChannels / group, taps = rows.kernel * cols.kernel;
+    const weightAt = (g: number, row: number, o: number): number => Number(c.weights[row * c.outChannels + g * channels + o]);
+    const flat = asMatmul(c);
     const points = flat ? flat.y.shape[0]! : cols.output;
-    const lines = flat ? [] : x!.strides.length === 4 ? [g.batch, rows.output] : [g.batch];
+    const lines = flat ? [] : c.axes.length === 2 ? [c.batch, rows.output] : [c.batch];
     const tiling = chooseTiling(isa, {
-      points, vectors, depth: taps * depth, lines: elementCount(lines) * attrs.group, pointBytes: pixel * cols.stride * 4,
+      points, vectors: channelVectors(channels, isa.lanes), depth: taps * depth, lines: elementCount(lines) * group, pointBytes: pixel * cols.stride * 4,
     });
     const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
     return [{
-      choice: { status: 'dense-kernel', kernel: `conv ${tile}`, reason: `${g.kernel.join('x')}x${depth} to ${channels}${attrs.group > 1 ? ` in ${attrs.group} groups` : ''}: ${tile} sums in registers` },
+      choice: {
+        status: 'dense-kernel', kernel: `conv ${tile}`,
+        reason: `${c.axes.map((a) => a.kernel).join('x')}x${depth} to ${channels}${group > 1 ? ` in ${group} groups` : ''}: ${tile} sums in registers`,
+      },
       nanoseconds: tiling.cycles / isa.clock,
-      packed: new Map([[1, packWeights(acc, attrs.group, tiling.blocks, taps * depth, weightAt)]]),
-      build: (k) => buildLineProduct(k, {
-        x: x!, acc, output: flat ? outputOf(flat.y, acc, flat.epilogue) : outputOf(y, acc, request.epilogue),
-        weights: { param: w!.param }, lines, points, groups: attrs.group, channels, depth, depthStride: 1,
-        pointStride: pixel * cols.stride,
-        lineBase: (line) => {
-          if (flat) return asIndex(x!.offset);
-          const column = -cols.before * pixel, [n, oy] = line;
-          if (x!.strides.length === 3) return add(k.address(x!, [n!, 0, 0]), column);
-          return add(add(k.address(x!, [n!, 0, 0, 0]), mul(oy!, rows.stride * image)), column - rows.before * image);
-        },
-        rows: { count: rows.kernel, stride: rows.dilation * image, bounds: (line) => (line.length === 2 ? tapBounds(rows, line[1]!) : undefined) },
-        taps: { count: cols.kernel, stride: cols.dilation * pixel, reach: (tap) => (flat ? [0, points] : reachOf(cols, tap)) },
-        at: (line, point, channel) => [...line, point, channel],
-      }, tiling),
+      packed: new Map([[1, packWeights(acc, group, tiling.blocks, taps * depth, weightAt)]]),
+      build: (k) => {
+        const walk = walkOf(k, c);
+        return buildLineProduct(k, {
+          x, acc, output: flat ? outputOf(flat.y, acc, flat.epilogue) : outputOf(c.y, acc, c.epilogue),
+          weights: { param: c.w.param }, lines, points, groups: group, channels, depth, depthStride: 1, pointStride: pixel * cols.stride,
+          lineBase: flat ? () => asIndex(x.offset) : walk.base,
+          rows: { count: rows.kernel, stride: rows.dilation * image, bounds: flat ? () => undefined : walk.bounds },
+          taps: { count: cols.kernel, stride: cols.dilation * pixel, reach: (tap) => (flat ? [0, points] : reachOf(cols, tap)) },
+          at: (line, point, channel) => [...line, point, channel],
+        }, tiling);
+      },
     }];
   };
   return { name: 'conv', candidates };

@@ -2,17 +2,14 @@
  * Depthwise convolution of channels-last data: vectors run over channels, a tile of neighbouring points stays in registers, and
  * each x vector that is loaded serves all the points and taps that need it.
  */
-import { convGeometry } from '../../../compiler/core/conv.js';
-import { denseData, newArray } from '../../../compiler/ir/tensor.js';
-import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
+import { newArray } from '../../../compiler/ir/tensor.js';
 import { add, asIndex, assign, cast, constant, fma, forLoop, mul, ref, varStmt, vector, vload } from '../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
-import { axesOf, isDepthwise, reachOf, tapBounds, type Axis } from './conv.js';
+import { isDepthwise, plainConv, reachOf, walkOf, type Axis } from './conv.js';
 import { reachedTiles, type ReachedTiles } from './line-product.js';
-import { sumType } from './matmul.js';
 import { blocksOf, evenTiles } from './tile.js';
 import { channelVectors, outputOf, storeTile, type ChannelVector, type Output } from './vector.js';
 
@@ -64,44 +61,34 @@ function sumTile(k: KernelBuilder, p: Depthwise, t: ReachedTiles, v: ChannelVect
 
 export function depthwiseRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
-    if (request.node.kind !== 'conv') return [];
-    const node = request.node as NodeOf<'conv'>;
-    const { attrs } = node, [x, w] = request.inputs, y = request.outputs[0]!, constantW = request.constants[1];
-    const acc = sumType(x!, w!, attrs.out);
-    if (attrs.layout !== 'nsc' || !constantW || !acc || attrs.strides.length > 2 || x!.strides.at(-1) !== 1) return [];
-    const g = convGeometry(attrs, [x!, w!]);
-    if (elementCount(y.shape) === 0 || !isDepthwise(attrs.group, g)) return [];
-    const [rows, cols] = axesOf(node, g);
-    const vectors = channelVectors(g.channels, isa.lanes), runs = blocksOf(vectors, 1);
+    const c = plainConv(request);
+    if (!c || !isDepthwise(c)) return [];
+    const { acc, channels } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
+    const vectors = channelVectors(channels, isa.lanes), runs = blocksOf(vectors, 1);
     const width = vectors.reduce((s, v) => s + v.lanes, 0), taps = rows.kernel * cols.kernel;
-    const source = denseData(constantW), packed = newArray(acc, taps * width);
-    for (let t = 0; t < taps; t++) for (let c = 0; c < g.channels; c++) packed[t * width + c] = Number(source[t * g.channels + c]);
+    const packed = newArray(acc, taps * width);
+    for (let t = 0; t < taps; t++) for (let i = 0; i < channels; i++) packed[t * width + i] = Number(c.weights[t * channels + i]);
 
     const most = Math.max(1, Math.floor((isa.registers - 4) / 2));
-    const tiles = reachedTiles(cols.kernel, (tap) => reachOf(cols, tap), evenTiles(cols.output, most));
-    const size = tiles[0]!.size, perVector = Math.max(size * cols.kernel / isa.fma.full, ((size - 1) * cols.stride + 2 * cols.kernel) / isa.loads.full);
-    const cycles = g.batch * rows.output * vectors.length * (cols.output / size) * (rows.kernel * (perVector + 1) + 2 * size + 10);
-    const two = x!.strides.length === 4;
-    const p: Depthwise = {
-      x: x!, weights: w!.param, acc, output: outputOf(y, acc, request.epilogue), rows, cols, width,
-      image: two ? x!.strides[1]! : 0, pixel: x!.strides.at(-2)!,
-    };
+    const tiles = reachedTiles(cols.kernel, (tap) => reachOf(cols, tap), evenTiles(cols.output, most)), size = tiles[0]!.size;
+    const row = Math.max(size * cols.kernel / isa.fma.full, ((size - 1) * cols.stride + 2 * cols.kernel) / isa.loads.full);
+    const cycles = c.batch * rows.output * vectors.length * (cols.output / size) * (rows.kernel * (row + 1) + 2 * size + 10);
+    const p: Depthwise = { x: c.x, weights: c.w.param, acc, output: outputOf(c.y, acc, c.epilogue), rows, cols, width, image: rows.dilation * image, pixel };
+    const tile = `${size}x${vectors[0]!.lanes}`;
     return [{
-      choice: { status: 'dense-kernel', kernel: `depthwise ${size}x${vectors[0]!.lanes}`, reason: `${g.kernel.join('x')} on ${g.channels} channels: ${size} points of ${vectors[0]!.lanes} channels in registers` },
+      choice: { status: 'dense-kernel', kernel: `depthwise ${tile}`, reason: `${c.axes.map((a) => a.kernel).join('x')} on ${channels} channels: ${tile} sums in registers` },
       nanoseconds: cycles / isa.clock,
       packed: new Map([[1, { kind: 'dense', dtype: acc, shape: [packed.length], data: packed }]]),
-      build: (k) => k.forEach(two ? [g.batch, rows.output] : [g.batch], (line) => {
-        const bounds = two ? tapBounds(rows, line[1]!) : undefined;
-        const base = two
-          ? add(k.address(x!, [line[0]!, 0, 0, 0]), add(mul(line[1]!, rows.stride * p.image), -rows.before * p.image))
-          : k.address(x!, [line[0]!, 0, 0]);
-        return tiles.flatMap((t) => repeat(k, 't', t.count, (i) => runs.flatMap((run) => repeat(k, 'c', run.count, (block) => {
-          const point = add(mul(i, t.size), t.start), channel = add(mul(block, run.width), run.channel);
-          const origin = k.let('x0', add(add(base, channel), add(mul(point, cols.stride * p.pixel), -cols.before * p.pixel)));
-          return [origin.declare, ...sumTile(k, p, t, run.vectors[0]!, bounds, origin.ref, channel,
-            (j, c) => [...line, add(point, asIndex(j)), add(channel, asIndex(c))])];
-        }))));
-      }),
+      build: (k) => {
+        const walk = walkOf(k, c);
+        return k.forEach(c.axes.length === 2 ? [c.batch, rows.output] : [c.batch], (line) =>
+          tiles.flatMap((t) => repeat(k, 't', t.count, (i) => runs.flatMap((run) => repeat(k, 'c', run.count, (block) => {
+            const point = add(mul(i, t.size), t.start), channel = add(mul(block, run.width), run.channel);
+            const origin = k.let('x0', add(add(walk.base(line), channel), mul(point, cols.stride * pixel)));
+            return [origin.declare, ...sumTile(k, p, t, run.vectors[0]!, walk.bounds(line), origin.ref, channel,
+              (j, o) => [...line, add(point, asIndex(j)), add(channel, asIndex(o))])];
+          })))));
+      },
     }];
   };
   return { name: 'depthwise', candidates };

@@ -105,6 +105,8 @@ function cases(): Cases {
   c.conv('depthwise 1d', [1, 15, 16], [3], 16, { pad: 1, group: 16, dilations: [2] });
   c.conv('depthwise multiplier', [1, 5, 5, 6], [3, 3], 12, { pad: 1, group: 6 });
   c.conv('integers', [1, 6, 7, 8], [3, 3], 20, { pad: 1, out: 'i32' });
+  c.conv('one column', [2, 20, 1, 9], [5, 1], 24, { pads: [[2, 2], [0, 0]], epilogue: 'residual' });
+  c.conv('dilated rows', [1, 9, 9, 8], [3, 3], 8, { pads: [[2, 2], [0, 0]], dilations: [2, 1], group: 8 });
   c.conv('padding beyond the kernel', [1, 2, 3, 4], [2, 2], 4, { pad: 3 });
   return c;
 }
