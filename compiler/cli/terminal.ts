@@ -58,8 +58,8 @@ export function createTerminal(options: TerminalOptions): Terminal {
       if (!shows || performance.now() - started < PROGRESS_AFTER_MS) return;
       if (!bar) {
         const { SingleBar: Bar } = createRequire(import.meta.url)('cli-progress') as typeof import('cli-progress');
-        bar = new Bar({ stream: process.stderr, format: '{bar} {percentage}% {label}', barsize: 24, clearOnComplete: true, hideCursor: null as never });
-        bar.start(100, 0, { label });
+        bar = new Bar({ stream: process.stderr, format: '{bar} {percentage}% {label}', barsize: 24, clearOnComplete: true });
+        bar.start(100, Math.round(fraction * 100), { label });
       }
       bar.update(Math.round(fraction * 100), { label });
     },
