@@ -30,6 +30,7 @@ export interface GatherAttrs { readonly axis: number }
 export const gather = defineCoreOp<GatherAttrs>({
   doc: 'whole slices of the input along an axis, at run-time indices',
   infer({ axis }, [x, indices]) {
+    if (axis >= x!.shape.length) throw new NodeProblem('SPC2007', `axis ${axis} of ${formatType(x!)}`, 'a tensor is needed that has this dimension');
     const shape = [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)];
     checkIndices(indices!, [x!.shape[axis]!], shape);
     return [{ dtype: x!.dtype, shape }];

@@ -27,6 +27,10 @@ test('gather: an empty dimension has nothing to read, unless nothing is asked fo
   expect(run('gather', { axis: 0 }, empty, tensorOf('i64', [0], []))).toEqual([[]]);
 });
 
+test('gather: a scalar has no dimension to gather from', () => {
+  expect(() => run('gather', { axis: 0 }, tensorOf('f32', [], [1]), wild)).toThrow(NodeProblem);
+});
+
 test('gatherElements: indices are broadcast to the output shape', () => {
   const x = tensorOf('i32', [2, 3], [1, 2, 3, 4, 5, 6]);
   expect(run('gatherElements', { axis: 1, shape: [2, 3] }, x, tensorOf('i64', [1, 3], [2, 1, 0]))).toEqual([[3, 2, 1, 6, 5, 4]]);
