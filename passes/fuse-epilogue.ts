@@ -61,6 +61,14 @@ function fusedEpilogue(e: GraphEditor, node: NodeOf<'elementwise'>, { producer, 
   return { expr: joined, operands };
 }
 
+/** Products first; the last of equals, for what it reads besides is there by then. */
+function byPreference(e: GraphEditor, sites: readonly Site[]): readonly Site[] {
+  if (sites.length < 2) return sites;
+  const position = new Map(e.ordered().map((n, i) => [n.id, i]));
+  const preference = (s: Site): number => (rank[s.producer.kind] ?? 1) * position.size + position.get(s.producer.id)!;
+  return [...sites].sort((a, b) => preference(b) - preference(a));
+}
+
 const fuse: Rule = (e, node) => {
   if (node.kind !== 'elementwise' || node.epilogue) return false;
   const consumer = node as unknown as NodeOf<'elementwise'>, output = node.outputs[0]!, count = elementCount(e.shape(output));
@@ -70,10 +78,7 @@ const fuse: Rule = (e, node) => {
     const able = producer && producer.outputs.length === 1 && producer.kind !== 'elementwise' && coreOp(producer.kind).epilogue !== false;
     return able && elementCount(e.shape(id)) === count ? [{ producer, index }] : [];
   });
-  // the last of equals: what it needs is there by then
-  const position = new Map(e.ordered().map((n, i) => [n.id, i]));
-  const best = (s: Site): number => (rank[s.producer.kind] ?? 1) * position.size + position.get(s.producer.id)!;
-  for (const site of sites.sort((a, b) => best(b) - best(a))) {
+  for (const site of byPreference(e, sites)) {
     const fused = fusedEpilogue(e, consumer, site);
     if (!fused) continue;
     const { producer } = site, operands = fused.operands.map(({ id, shape }) => reshaped(e, id, shape));

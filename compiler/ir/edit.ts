@@ -38,6 +38,7 @@ export class GraphEditor {
   private readonly readers = new Map<ValueId, Set<NodeId>>();
   private outputs: Graph['outputs'];
   private readonly names: Set<string>;
+  private readonly wanted = new Map<ValueId, string>();
   private readonly maybeDead = new Set<NodeId>();
   private nextId = 0;
 
@@ -182,7 +183,20 @@ export class GraphEditor {
     const nodes = this.ordered();
     const kept = new Set<ValueId>([...this.source.inputs, ...this.outputs.map((o) => o.value), ...nodes.flatMap((n) => [...operandsOf(n), ...n.outputs])]);
     const values = new Map([...this.values].filter(([id]) => kept.has(id)));
+    this.reclaimNames(values);
     return { name: this.source.name, values, nodes, inputs: this.source.inputs, outputs: this.outputs };
+  }
+
+  /** New values get the names that they were meant to have, where those who had them are gone. */
+  private reclaimNames(values: Map<ValueId, Value>): void {
+    const taken = new Set([...values.values()].map((v) => v.name));
+    for (const [id, wanted] of this.wanted) {
+      const v = values.get(id);
+      if (!v || v.name === wanted || taken.has(wanted)) continue;
+      taken.delete(v.name);
+      taken.add(wanted);
+      values.set(id, { ...v, name: wanted });
+    }
   }
 
   // --- bookkeeping -----------------------------------------------------------------------------------------------------------
@@ -192,6 +206,7 @@ export class GraphEditor {
     let name = wanted;
     for (let i = 1; this.names.has(name); i++) name = `${wanted}_${i}`;
     this.names.add(name);
+    this.wanted.set(id, wanted);
     this.values.set(id, { id, name, type: { dtype: type.dtype, shape: [...type.shape] }, ...(constant ? { constant } : {}) });
     return id;
   }
