@@ -16,6 +16,7 @@ import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
 import { recognizePatterns } from './recognize-patterns.js';
 import { simplify } from './simplify.js';
 import { sinkTransposes } from './sink-transposes.js';
+import { spatialForms } from './spatial-forms.js';
 
 /** For every target: plain operators, nothing superfluous. */
 const canonical: readonly Pass[] = [
@@ -34,6 +35,7 @@ const canonical: readonly Pass[] = [
 /** A target's choice: convolutions and pools with the channels last. */
 export const channelsLastPasses: readonly Pass[] = [
   channelsLast,
+  spatialForms,
   sinkTransposes,
   foldPadding,
   pointwiseConvToMatmul,
