@@ -5,6 +5,7 @@
 import type { Pass } from './types.js';
 import { absorbOperandTransposes, canonicalizeProducts, pointwiseConvToMatmul } from './canonicalize-products.js';
 import { channelsLast } from './channels-last.js';
+import { convTransposeToMatmul } from './conv-transpose-to-matmul.js';
 import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions.js';
 import { eliminateDeadCode } from './eliminate-dead-code.js';
 import { foldBatchNorm } from './fold-batch-norm.js';
@@ -16,7 +17,6 @@ import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
 import { recognizePatterns } from './recognize-patterns.js';
 import { simplify } from './simplify.js';
 import { sinkTransposes } from './sink-transposes.js';
-import { spatialForms } from './spatial-forms.js';
 
 /** For every target: plain operators, nothing superfluous. */
 const canonical: readonly Pass[] = [
@@ -35,7 +35,7 @@ const canonical: readonly Pass[] = [
 /** A target's choice: convolutions and pools with the channels last. */
 export const channelsLastPasses: readonly Pass[] = [
   channelsLast,
-  spatialForms,
+  convTransposeToMatmul,
   sinkTransposes,
   foldPadding,
   pointwiseConvToMatmul,

@@ -1,24 +1,6 @@
-/** Convolutions in channels-last order that are something simpler. */
 import { rewrite, type Rule } from '../compiler/ir/edit.js';
 import { elementCount, type NodeOf, type ValueId } from '../compiler/ir/types.js';
 import { definePass } from './types.js';
-
-/** A spatial axis of extent 1 under a kernel of extent 1 is none: a 5x1 convolution of a column is one of five taps along a line. */
-const dropUnitAxis: Rule = (e, node) => {
-  if (node.kind !== 'conv' || node.epilogue || node.attrs.layout !== 'nsc' || node.attrs.strides.length < 2) return false;
-  const { attrs, inputs, outputs } = node as unknown as NodeOf<'conv'>;
-  const [x, w] = inputs as [ValueId, ValueId], shapeX = e.shape(x), shapeW = e.shape(w), output = outputs[0]!;
-  const axis = attrs.strides.findIndex((_, d) => shapeX[d + 1] === 1 && shapeW[d] === 1 && attrs.pads[d]![0] === 0 && attrs.pads[d]![1] === 0);
-  if (axis < 0) return false;
-  const without = <T>(items: readonly T[], at: number): T[] => items.filter((_, i) => i !== at);
-  const line = e.add('reshape', [x], { shape: without(shapeX, axis + 1) }, `${e.value(x).name}_line`);
-  const taps = e.add('reshape', [w], { shape: without(shapeW, axis) }, e.value(w).name);
-  const result = e.add('conv', [line, taps], {
-    ...attrs, strides: without(attrs.strides, axis), dilations: without(attrs.dilations, axis), pads: without(attrs.pads, axis),
-  }, e.value(output).name, { origins: node.origins });
-  e.define(outputs, 'reshape', [result], { shape: e.shape(output) }, { origins: node.origins });
-  return true;
-};
 
 /**
  * A transposed convolution whose windows do not overlap (kernel = stride) is a matrix product [pixels, C] x [C, kernel * O], its
@@ -44,8 +26,8 @@ const upsampling: Rule = (e, node) => {
   return true;
 };
 
-export const spatialForms = definePass({
-  name: 'spatial-forms',
-  doc: 'convolutions lose axes of extent 1; transposed ones without overlap become matrix products',
-  run: (graph) => rewrite(graph, dropUnitAxis, upsampling),
+export const convTransposeToMatmul = definePass({
+  name: 'conv-transpose-to-matmul',
+  doc: 'turns transposed convolutions without overlap into matrix products',
+  run: (graph) => rewrite(graph, upsampling),
 });
