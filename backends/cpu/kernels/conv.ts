@@ -5,7 +5,7 @@ import { denseData } from '../../../compiler/ir/tensor.js';
 import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
 import { add, asIndex, div, max, min, mul, sub } from '../../../compiler/kir/build.js';
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
-import type { Expr } from '../../../compiler/kir/types.js';
+import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { buildLineProduct, packWeights } from './line-product.js';
@@ -57,6 +57,7 @@ export interface PlainConv {
   readonly perGroup: number;
   /** One or two. */
   readonly axes: readonly Axis[];
+  /** Rows of the sum (kernel row, tap, input channel) by output channel. */
   readonly weights: TypedArray;
 }
 
@@ -120,39 +121,42 @@ function asMatmul(c: PlainConv) {
   return p.y.shape.length === 2 ? p : undefined;
 }
 
+/** The schedule of one convolution: what it costs, its packed weights, and its code given where those begin. */
+export function scheduleConv(isa: Isa, c: PlainConv) {
+  const { acc, group, perGroup: depth, x } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
+  const channels = c.outChannels / group, taps = rows.kernel * cols.kernel;
+  const flat = asMatmul(c);
+  const points = flat ? flat.y.shape[0]! : cols.output;
+  const lines = flat ? [] : c.axes.length === 2 ? [c.batch, rows.output] : [c.batch];
+  const tiling = chooseTiling(isa, {
+    points, vectors: channelVectors(channels, isa.lanes), depth: taps * depth, lines: elementCount(lines) * group, pointBytes: pixel * cols.stride * 4,
+  });
+  const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
+  return {
+    tile,
+    reason: `${c.axes.map((a) => a.kernel).join('x')}x${depth} to ${channels}${group > 1 ? ` in ${group} groups` : ''}: ${tile} sums in registers`,
+    nanoseconds: tiling.cycles / isa.clock,
+    packed: packWeights(acc, group, tiling.blocks, taps * depth, (g, row, o) => Number(c.weights[row * c.outChannels + g * channels + o])),
+    build: (k: KernelBuilder, offset = 0): Stmt[] => {
+      const walk = walkOf(k, c);
+      return buildLineProduct(k, {
+        x, acc, output: flat ? outputOf(flat.y, acc, flat.epilogue) : outputOf(c.y, acc, c.epilogue),
+        weights: { param: c.w.param, base: () => asIndex(offset) }, lines, points, groups: group, channels, depth, depthStride: 1, pointStride: pixel * cols.stride,
+        lineBase: flat ? () => asIndex(x.offset) : walk.base,
+        rows: { count: rows.kernel, stride: rows.dilation * image, bounds: flat ? () => undefined : walk.bounds },
+        taps: { count: cols.kernel, stride: cols.dilation * pixel, reach: (tap) => (flat ? [0, points] : reachOf(cols, tap)) },
+        at: (line, point, channel) => [...line, point, channel],
+      }, tiling);
+    },
+  };
+}
+
 export function convRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     const c = plainConv(request);
     if (!c || isDepthwise(c)) return [];
-    const { acc, group, perGroup: depth, x } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
-    const channels = c.outChannels / group, taps = rows.kernel * cols.kernel;
-    const weightAt = (g: number, row: number, o: number): number => Number(c.weights[row * c.outChannels + g * channels + o]);
-    const flat = asMatmul(c);
-    const points = flat ? flat.y.shape[0]! : cols.output;
-    const lines = flat ? [] : c.axes.length === 2 ? [c.batch, rows.output] : [c.batch];
-    const tiling = chooseTiling(isa, {
-      points, vectors: channelVectors(channels, isa.lanes), depth: taps * depth, lines: elementCount(lines) * group, pointBytes: pixel * cols.stride * 4,
-    });
-    const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
-    return [{
-      choice: {
-        status: 'dense-kernel', kernel: `conv ${tile}`,
-        reason: `${c.axes.map((a) => a.kernel).join('x')}x${depth} to ${channels}${group > 1 ? ` in ${group} groups` : ''}: ${tile} sums in registers`,
-      },
-      nanoseconds: tiling.cycles / isa.clock,
-      packed: new Map([[1, packWeights(acc, group, tiling.blocks, taps * depth, weightAt)]]),
-      build: (k) => {
-        const walk = walkOf(k, c);
-        return buildLineProduct(k, {
-          x, acc, output: flat ? outputOf(flat.y, acc, flat.epilogue) : outputOf(c.y, acc, c.epilogue),
-          weights: { param: c.w.param }, lines, points, groups: group, channels, depth, depthStride: 1, pointStride: pixel * cols.stride,
-          lineBase: flat ? () => asIndex(x.offset) : walk.base,
-          rows: { count: rows.kernel, stride: rows.dilation * image, bounds: flat ? () => undefined : walk.bounds },
-          taps: { count: cols.kernel, stride: cols.dilation * pixel, reach: (tap) => (flat ? [0, points] : reachOf(cols, tap)) },
-          at: (line, point, channel) => [...line, point, channel],
-        }, tiling);
-      },
-    }];
+    const { tile, reason, nanoseconds, packed, build } = scheduleConv(isa, c);
+    return [{ choice: { status: 'dense-kernel', kernel: `conv ${tile}`, reason }, nanoseconds, packed: new Map([[1, packed]]), build: (k) => build(k) }];
   };
   return { name: 'conv', candidates };
 }

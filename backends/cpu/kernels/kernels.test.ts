@@ -72,6 +72,12 @@ class Cases {
     const [y] = this.builder.op('matmul', [this.input(at, a), w], { transA: options.transA ?? false, transB: options.transB ?? false, out });
     this.output(name, y!, options.epilogue && this.epilogue(y!, options.epilogue));
   }
+  convTranspose(name: string, x: readonly number[], kernel: readonly number[], outputs: number, options: { strides: readonly number[]; pads: readonly (readonly [number, number])[]; group?: number; outputPadding?: readonly number[]; epilogue?: Parameters<Cases['epilogue']>[1] }): void {
+    const { epilogue, ...rest } = options, group = rest.group ?? 1;
+    const attrs = { dilations: kernel.map(() => 1), outputPadding: kernel.map(() => 0), layout: 'nsc' as const, out: 'f32' as const, ...rest, group };
+    const [y] = this.builder.op('convTranspose', [this.input('f32', x), this.constant('f32', [...kernel, x.at(-1)!, outputs / group])], attrs);
+    this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
+  }
   graph(): Graph {
     const g = this.builder.finish(this.outputs);
     return { ...g, nodes: g.nodes.map((n): Node => { const e = this.epilogues.get(n.outputs[0]!); return e ? { ...n, epilogue: e } : n; }) };
@@ -108,6 +114,9 @@ function cases(): Cases {
   c.conv('one column', [2, 20, 1, 9], [5, 1], 24, { pads: [[2, 2], [0, 0]], epilogue: 'residual' });
   c.conv('dilated rows', [1, 9, 9, 8], [3, 3], 8, { pads: [[2, 2], [0, 0]], dilations: [2, 1], group: 8 });
   c.conv('padding beyond the kernel', [1, 2, 3, 4], [2, 2], 4, { pad: 3 });
+  c.convTranspose('upsampling', [1, 5, 7, 12], [2, 2], 20, { strides: [2, 2], pads: [[0, 0], [0, 0]], epilogue: 'residual' });
+  c.convTranspose('overlapping', [2, 4, 5, 6], [3, 4], 8, { strides: [2, 3], pads: [[1, 0], [1, 2]], group: 2, outputPadding: [1, 0], epilogue: 'relu' });
+  c.convTranspose('cropped', [1, 9, 3], [5], 2, { strides: [2], pads: [[3, -1]] });
   return c;
 }
 
