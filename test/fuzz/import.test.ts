@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
+import { compileModel } from '../../compiler/driver.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { importModel } from '../../compiler/onnx/import.js';
 import { decodeMessage, encodeMessage, type MessageInit } from '../../compiler/onnx/proto.js';
@@ -79,4 +80,21 @@ test.each(subjects)('$name, contents distorted', ({ bytes, baseDir }) => {
     attempt(encoded, baseDir).forEach((c) => seen.add(c));
   }), { numRuns: runs, seed });
   expect(seen.size).toBeGreaterThan(3);
+}, 600_000);
+
+test('what imports also compiles, whatever is left of the model', () => {
+  const original = decodeMessage('ModelProto', subjects[0]!.bytes);
+  let compiled = 0;
+  fc.assert(fc.property(fc.noShrink(fc.nat()), (damage) => {
+    const model = plain(original) as MessageInit<'ModelProto'>;
+    distort(model, damage);
+    let bytes: Uint8Array;
+    try {
+      bytes = encodeMessage('ModelProto', model);
+      importModel({ bytes });
+    } catch { return; } // the tests above look at these
+    compileModel({ bytes, name: 'damaged' }, { cpu: 'generic', passes: { verifyEach: true } });
+    compiled++;
+  }), { numRuns: Math.ceil(runs / 3), seed });
+  expect(compiled).toBeGreaterThan(3);
 }, 600_000);
