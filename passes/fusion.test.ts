@@ -12,7 +12,7 @@ import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
 import { recognizePatterns } from './recognize-patterns.js';
 import { simplify } from './simplify.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const f = (x: number): Expr => constant('f32', x);
 const input = (g: GraphBuilder, shape: readonly number[], name = 'x'): Value => g.input(name, { dtype: 'f32', shape });

@@ -8,7 +8,7 @@ import { channelsLast } from './channels-last.js';
 import { foldPadding } from './fold-padding.js';
 import { simplify } from './simplify.js';
 import { sinkTransposes, transposedElements } from './sink-transposes.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const input = (g: GraphBuilder, shape: readonly number[], name = 'x'): Value => g.input(name, { dtype: 'f32', shape });
 const toLast = [0, 2, 3, 1], toFirst = [0, 3, 1, 2];

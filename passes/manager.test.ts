@@ -7,7 +7,7 @@ import { verifyGraph } from '../compiler/ir/verify.js';
 import { unary } from '../compiler/kir/build.js';
 import { PassFailure, runPasses } from './manager.js';
 import { allPasses, channelsLastPasses, passesMarkdown, pipeline, pipelineFor } from './pipeline.js';
-import { graphOf, randomTensor } from './testing.js';
+import { graphOf, randomTensor } from '../test/support/graphs.js';
 import { definePass, type Pass } from './types.js';
 
 const graph = graphOf((g) => {

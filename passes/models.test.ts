@@ -9,7 +9,7 @@ import { importModel } from '../compiler/onnx/import.js';
 import { runPasses } from './manager.js';
 import { channelsLastPasses, pipelineFor } from './pipeline.js';
 import { sunk, transposedElements } from './sink-transposes.js';
-import { expectSameMeaning } from './testing.js';
+import { expectSameMeaning } from '../test/support/graphs.js';
 
 /** Models of this repository first, then those beside it. */
 const pathOf = (name: string): string => ['examples/models', '../shared/models'].map((dir) => `${dir}/${name}`).find((p) => existsSync(p)) ?? '';

@@ -10,7 +10,7 @@ import { fuseEpilogue } from './fuse-epilogue.js';
 import { foldConstants } from './fold-constants.js';
 import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
 import { simplify } from './simplify.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const scalar = (g: GraphBuilder, dtype: DType, value: number): Value => g.constant(tensorOf(dtype, [], [value]), 'q');
 const params = (g: GraphBuilder, dtype: DType, scale: number, zero: number): Value[] => [scalar(g, 'f32', scale), scalar(g, dtype, zero)];

@@ -9,7 +9,7 @@ import { add, constant, div, max, mul, sub } from '../compiler/kir/build.js';
 import { absorbOperandTransposes, canonicalizeProducts, pointwiseConvToMatmul } from './canonicalize-products.js';
 import { foldBatchNorm } from './fold-batch-norm.js';
 import { foldPadding } from './fold-padding.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const input = (g: GraphBuilder, shape: readonly number[], name = 'x'): Value => g.input(name, { dtype: 'f32', shape });
 const weights = (g: GraphBuilder, shape: readonly number[], seed = 7): Value => g.constant(randomTensor('f32', shape, seed), 'w');

@@ -10,7 +10,7 @@ import { simplifyExpr } from './expressions.js';
 import { foldConstants } from './fold-constants.js';
 import { movesOnlyOnes, reshapeBeforeTranspose, reshapeGroups } from './permutations.js';
 import { simplify } from './simplify.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const input = (g: GraphBuilder, shape: readonly number[], name = 'x'): Value => g.input(name, { dtype: 'f32', shape });
 const f = (x: number) => constant('f32', x);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { graphOf, kindsOf } from '../../passes/testing.js';
+import { graphOf, kindsOf } from '../../test/support/graphs.js';
 import { add, arg, constant, max, mul, unary } from '../kir/build.js';
 import { GraphEditor, mergeOrigins, rewrite } from './edit.js';
 import { tensorOf } from './tensor.js';

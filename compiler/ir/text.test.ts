@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { add, arg, cast, compare, constant, div, fma, max, mul, select, unary } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
-import { graphOf, randomTensor } from '../../passes/testing.js';
+import { graphOf, randomTensor } from '../../test/support/graphs.js';
 import { foldNode } from './fold.js';
 import { parseExpr, parseGraph } from './parse.js';
 import { formatExpr, formatGraph } from './print.js';

@@ -1,12 +1,12 @@
 /** What the tests of passes share: small graphs, seeded inputs, and the comparison of a graph's meaning before and after. */
 import { expect } from 'vitest';
-import { GraphBuilder } from '../compiler/ir/build.js';
-import { isFloat, type DType } from '../compiler/ir/dtype.js';
-import { tensorOf, toNumbers, type DenseTensor } from '../compiler/ir/tensor.js';
-import { elementCount, valueOf, type Graph, type Value } from '../compiler/ir/types.js';
-import { verifyGraph } from '../compiler/ir/verify.js';
-import { evaluateGraph } from '../compiler/kir/evaluate.js';
-import type { Pass } from './types.js';
+import { GraphBuilder } from '../../compiler/ir/build.js';
+import { isFloat, type DType } from '../../compiler/ir/dtype.js';
+import { tensorOf, toNumbers, type DenseTensor } from '../../compiler/ir/tensor.js';
+import { elementCount, valueOf, type Graph, type Value } from '../../compiler/ir/types.js';
+import { verifyGraph } from '../../compiler/ir/verify.js';
+import { evaluateGraph } from '../../compiler/kir/evaluate.js';
+import type { Pass } from '../../passes/types.js';
 
 /** Uniform numbers in [-1, 1), the same for the same seed (linear congruential, Numerical Recipes). */
 export function randomNumbers(count: number, seed: number): number[] {
