@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ConvAttrs } from '../compiler/core/conv.js';
 import { convTransposeToMatmul } from './conv-transpose-to-matmul.js';
-import { applied, graphOf, kindsOf, randomTensor } from './testing.js';
+import { applied, graphOf, kindsOf, randomTensor } from '../test/support/graphs.js';
 
 const attrs = (over: Partial<ConvAttrs>): ConvAttrs => ({ strides: [1, 1], dilations: [1, 1], pads: [[0, 0], [0, 0]], group: 1, layout: 'nsc', out: 'f32', ...over });
 
