@@ -6,11 +6,11 @@ import type { CpuName } from '../../backends/cpu/target.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { modelPath, type ConformanceCase, type DataSet } from '../support/conformance-data.js';
 import { compareTensors, onnxTolerance } from '../support/compare.js';
+import { buildObjects, linkDriver, runDriver, type NativeOptions } from '../support/native.js';
 import { loadOnnxRuntime, runOnnxRuntime } from '../support/onnxruntime.js';
 import { limiter } from '../support/processes.js';
 import { compileCase, type Compiled, type OperatorUse, type Outcome } from './case.js';
 import { disputed } from './disputed.js';
-import { buildObjects, linkDriver, runDriver, type NativeOptions } from './native.js';
 
 export interface CaseResult {
   readonly suite: string;
@@ -48,7 +48,7 @@ export async function runConformance(cases: readonly ConformanceCase[], options:
         continue;
       }
       builds.push(atATime(async () => {
-        const { objects, problem } = await buildObjects(dir, outcome, native);
+        const { objects, problem } = await buildObjects(dir, outcome.result, native);
         if (problem) outcomes.set(c, { status: 'fail', phase: 'build', message: problem });
         else built.push({ c, compiled: outcome, objects });
       }));

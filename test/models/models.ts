@@ -39,7 +39,7 @@ export const realModels: readonly RealModel[] = [
   { name: 'jets', file: 'jets-pruned/KERAS_3layer.onnx', range: standardised, tolerance: usual },
   { name: 'jets-70', file: 'jets-pruned/KERAS_3layer_70pruned_retrained.onnx', range: standardised, tolerance: usual },
   { name: 'jets-95', file: 'jets-pruned/KERAS_3layer_95pruned_retrained.onnx', range: standardised, tolerance: usual },
-  { name: 'blazeface', file: 'blazeface/face_detection_front_128x128_barracuda.onnx', range: signed, tolerance: usual },
+  { name: 'blazeface', file: 'blazeface/face_detection_front_128x128_barracuda.onnx', range: signed, tolerance: { relative: 1e-4, absolute: 1e-4 }, reason: 'box coordinates up to 128' },
   { name: 'ultraface', file: 'ultraface/version-RFB-320_simplified.onnx', range: signed, tolerance: usual },
   { name: 'magika', file: 'magika/model.onnx', dims: { unk__214: 1 }, range: { low: 0, high: 256 }, tolerance: usual },
   { name: 'micro-kws', file: 'micro-kws/micro_kws_m_static_fp32.onnx', range: { low: 0, high: 26 }, tolerance: usual },
@@ -52,7 +52,8 @@ export const realModels: readonly RealModel[] = [
   { name: 'resnet56-simdoc', file: 'resnet56-pruned/simdoc_10_0.8.onnx', range: standardised, tolerance: usual },
   { name: 'resnet56-snip', file: 'resnet56-pruned/sniplevel_30_0.8.onnx', range: standardised, tolerance: usual },
   { name: 'resnet56-taylor', file: 'resnet56-pruned/taylorfochannel_30_0.5.onnx', range: standardised, tolerance: usual },
-  { name: 'silero-vad', file: 'silero-vad/silero_vad_op18_ifless.onnx', dims: { batch: 1, sequence: 512 }, bind: { sr: tensorOf('i64', [], [16000]) }, range: { low: -0.5, high: 0.5 }, tolerance: usual },
+  { name: 'silero-vad', file: 'silero-vad/silero_vad_op18_ifless.onnx', dims: { batch: 1, sequence: 512 }, bind: { sr: tensorOf('i64', [], [16000]) }, range: { low: -0.5, high: 0.5 }, tolerance: { relative: 1e-4, absolute: 2e-4 },
+    reason: 'the gates add large terms that cancel: two float32 engines differ by 5e-5 in single elements' },
   { name: 'vit-cifar', file: 'vit-cifar/ibp_3_3_8.onnx', dims: { batch_size: 1 }, range: standardised, tolerance: usual },
 ];
 

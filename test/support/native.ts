@@ -1,13 +1,12 @@
-/** Compiled cases as machine code: each case is one object file, all of them are linked into one program that runs any one. */
+/** Compiled models as machine code: the objects of any number of models, linked into one program that runs any one of them. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dtypes } from '../../compiler/ir/dtype.js';
+import { dtypes, type DType } from '../../compiler/ir/dtype.js';
 import { denseTensor, tensorBytes, type Tensor } from '../../compiler/ir/tensor.js';
 import { elementCount } from '../../compiler/ir/types.js';
+import type { CompileResult } from '../../compiler/driver.js';
 import type { ManifestPort } from '../../compiler/manifest.js';
-import type { DType } from '../../compiler/ir/dtype.js';
-import { failureOf, runProcess } from '../support/processes.js';
-import type { Compiled } from './case.js';
+import { failureOf, runProcess } from './processes.js';
 
 export interface NativeOptions {
   readonly cc: string;
@@ -19,12 +18,12 @@ export interface NativeOptions {
 
 const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-g1'];
 
-/** Writes the sources of a case (without the files that every case brings alike) and compiles them. @returns the problem, if any */
-export async function buildObjects(dir: string, c: Compiled, options: NativeOptions): Promise<{ readonly objects: readonly string[]; readonly problem?: string }> {
-  const { name, sources: all, compileFlags } = c.result.manifest;
+/** Writes and compiles a model's sources in a folder of its name, below `dir`; warnings are errors. */
+export async function buildObjects(dir: string, compiled: Pick<CompileResult, 'files' | 'manifest'>, options: NativeOptions): Promise<{ readonly objects: readonly string[]; readonly problem?: string }> {
+  const { name, sources: all, compileFlags } = compiled.manifest;
   const folder = join(dir, name);
   mkdirSync(folder, { recursive: true });
-  for (const [path, content] of c.result.files) writeFileSync(join(folder, path), content);
+  for (const [path, content] of compiled.files) writeFileSync(join(folder, path), content);
   const sources = all.filter((f) => f !== 'main.c');
   const flags = compileFlags.filter((f) => !/^-O/.test(f));
   const run = await runProcess(options.cc, [...flags, options.optimise, '-Wall', '-Wextra', '-Werror', ...(options.sanitize ? sanitizers : []), '-c', ...sources], { cwd: folder });
@@ -33,7 +32,7 @@ export async function buildObjects(dir: string, c: Compiled, options: NativeOpti
 }
 
 /**
- * The program: `driver INDEX INPUTS OUTPUTS` runs case INDEX twice on the bytes of file INPUTS and writes the outputs' bytes to
+ * The program: `driver INDEX INPUTS OUTPUTS` runs model INDEX twice on the bytes of file INPUTS and writes the outputs' bytes to
  * OUTPUTS. Every tensor is an allocation of its own, of just its size, so that a sanitizer sees an access outside. Exit status: 0
  * well, 2 arguments, 3 create failed, 4 run failed, 5 the second run's outputs differ from the first's.
  */
@@ -94,24 +93,24 @@ int main(int argc, char **argv) {
 `;
 }
 
-/** Links the driver. @param objects of the cases, relative to `dir` */
+/** Links the driver. @param objects of the models, relative to `dir` */
 export async function linkDriver(dir: string, names: readonly string[], objects: readonly string[], include: string, options: NativeOptions): Promise<void> {
   writeFileSync(join(dir, 'driver.c'), driverSource(names));
   writeFileSync(join(dir, 'objects.txt'), `${objects.join('\n')}\n`);
   const run = await runProcess(options.cc, ['-O1', ...(options.sanitize ? sanitizers : []), '-I', include, 'driver.c', '@objects.txt', '-o', 'driver', '-lm', '-lpthread'], { cwd: dir });
-  const problem = failureOf(`linking ${names.length} cases`, run);
+  const problem = failureOf(`linking ${names.length} models`, run);
   if (problem) throw new Error(problem);
 }
 
 const exitMeanings: Readonly<Record<number, string>> = { 2: 'could not read its inputs', 3: 'create failed', 4: 'run failed', 5: 'a second run on the same context gave other bits' };
 
-/** Runs a case on input tensors. @returns its outputs, or the problem in words */
+/** Runs a model on input tensors. @returns its outputs, or the problem in words */
 export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly ManifestPort[]): Promise<readonly Tensor[] | string> {
   const inFile = join(dir, `${label}.in`), outFile = join(dir, `${label}.out`);
   writeFileSync(inFile, Buffer.concat(inputs.map(tensorBytes)));
   const run = await runProcess(join(dir, 'driver'), [String(index), inFile, outFile], { timeoutMs: 60_000 });
-  const problem = failureOf('the compiled case', run);
-  if (problem) return run.code !== null && exitMeanings[run.code] ? `the compiled case: ${exitMeanings[run.code]}` : problem;
+  const problem = failureOf('the compiled model', run);
+  if (problem) return run.code !== null && exitMeanings[run.code] ? `the compiled model: ${exitMeanings[run.code]}` : problem;
   const bytes = readFileSync(outFile);
   let at = 0;
   return outputs.map((port) => {
