@@ -6,6 +6,7 @@ import type { KernelCandidate, KernelRequest, Target } from '../../backends/type
 import { coreOp } from '../core/index.js';
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { identifier } from '../emit/writer.js';
+import { formatFormula } from '../ir/formula.js';
 import { dtypes } from '../ir/dtype.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
 import { elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
@@ -129,6 +130,7 @@ function describe(graph: Graph, node: Node, choice: LayerChoice): string[] {
     `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
     `in:  ${io(operandsOf(node))}`,
     `out: ${io(node.outputs)}`,
+    ...(node.epilogue ? [`out = ${formatFormula(node.epilogue.expr, [node.kind, ...node.epilogue.inputs.map((id) => valueOf(graph, id).name)])}`] : []),
     `${choice.status}: ${choice.kernel} (${choice.reason})`,
   ];
 }
