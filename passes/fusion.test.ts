@@ -8,6 +8,7 @@ import type { Graph, Node, Value } from '../compiler/ir/types.js';
 import { add, arg, cast, compare, constant, div, max, min, mul, sub, unary } from '../compiler/kir/build.js';
 import type { Expr } from '../compiler/kir/types.js';
 import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions.js';
+import { foldLookups } from './fold-lookups.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
 import { recognizePatterns } from './recognize-patterns.js';
@@ -172,5 +173,18 @@ describe('recognize-patterns', () => {
     }), patterns, 0);
     expect(kindsOf(after)).toContain('gather');
     expect(kindsOf(after)).not.toContain('matmul');
+  });
+});
+
+describe('fold-lookups', () => {
+  const lookup = (g: GraphBuilder, axis: number, indices: readonly number[]): Value =>
+    g.op('gather', [g.constant(randomTensor('f32', [6, 5], 1), 'table'), g.map([g.input('i', { dtype: 'i32', shape: indices })], (i) => min(max(i, constant('i32', 0)), constant('i32', 4)))], { axis })[0]!;
+  test.each([[0, [2, 3], [5]], [1, [4], [6, 1]], [0, [], [5]], [1, [2, 2], [6, 1, 1]]])('axis %i, indices %o, operand %o', (axis, indices, operand) => {
+    const after = applied(graphOf((g) => g.map([lookup(g, axis, indices), constantOf(g, operand)], (x, b) => unary('tanh', add(x, b)))), foldLookups, 1e-7);
+    expect(kindsOf(after)).toEqual(['elementwise', 'gather']);
+  });
+  test('what differs from index to index stays behind the lookup', () => {
+    const after = applied(graphOf((g) => g.map([lookup(g, 0, [2, 3]), constantOf(g, [3, 5])], add)), foldLookups, 0);
+    expect(kindsOf(after)).toEqual(['elementwise', 'gather', 'elementwise']);
   });
 });

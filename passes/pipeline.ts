@@ -10,6 +10,7 @@ import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions
 import { eliminateDeadCode } from './eliminate-dead-code.js';
 import { foldBatchNorm } from './fold-batch-norm.js';
 import { foldConstants } from './fold-constants.js';
+import { foldLookups } from './fold-lookups.js';
 import { foldPadding } from './fold-padding.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
@@ -49,6 +50,7 @@ const fusion: readonly Pass[] = [
   foldBatchNorm,
   eliminateCommonSubexpressions,
   fuseElementwise,
+  foldLookups,
   fuseEpilogue,
   simplify,
   eliminateDeadCode,
