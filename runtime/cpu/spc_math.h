@@ -69,14 +69,20 @@ SPC_IPOW(uint16_t, u16)
 SPC_IPOW(uint32_t, u32)
 SPC_IPOW(uint64_t, u64)
 
-/* Float to integer as x86 does it where C leaves it undefined: 32 bits and less go through int64_t and wrap, what int64_t
- * cannot hold becomes its minimum. */
+/*
+ * Float to integer where C leaves it undefined: 32 bits go through int64_t and wrap, what int64_t cannot hold becomes its minimum;
+ * 16 bits and less are first brought into int32_t's range. (Written as minimum and maximum, which GCC vectorises also
+ * behind other minima; NaN becomes the minimum.)
+ */
 SPC_INLINE int64_t spc_to_i64(double x) { return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN; }
 SPC_INLINE int32_t spc_to_i32(double x) { return x > -0x1p31 - 1.0 && x < 0x1p31 ? (int32_t)x : (int32_t)spc_to_i64(x); }
-SPC_INLINE int16_t spc_to_i16(double x) { return (int16_t)spc_to_i32(x); }
-SPC_INLINE int8_t spc_to_i8(double x) { return (int8_t)spc_to_i32(x); }
-SPC_INLINE uint8_t spc_to_u8(double x) { return (uint8_t)spc_to_i32(x); }
-SPC_INLINE uint16_t spc_to_u16(double x) { return (uint16_t)spc_to_i32(x); }
+SPC_INLINE int32_t spc_to_int_f(float x) { return (int32_t)spc_min_f(spc_max_f(-0x1p31f, x), 0x1.fffffep30f); }
+SPC_INLINE int32_t spc_to_int_d(double x) { return (int32_t)spc_min_d(spc_max_d(-0x1p31, x), 0x1.fffffffcp30); }
+#define spc_to_int(x) _Generic((x), float: spc_to_int_f, double: spc_to_int_d)(x)
+#define spc_to_i16(x) ((int16_t)spc_to_int(x))
+#define spc_to_i8(x) ((int8_t)spc_to_int(x))
+#define spc_to_u8(x) ((uint8_t)spc_to_int(x))
+#define spc_to_u16(x) ((uint16_t)spc_to_int(x))
 SPC_INLINE uint32_t spc_to_u32(double x) { return (uint32_t)spc_to_i64(x); }
 SPC_INLINE uint64_t spc_to_u64(double x) { return x >= 0x1p63 && x < 0x1p64 ? (uint64_t)x : (uint64_t)spc_to_i64(x); }
 SPC_INLINE long spc_to_index(double x) { return (long)spc_to_i64(x); }
@@ -90,8 +96,6 @@ SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
  * The functions of f32, written once for scalars and vectors (spc_vector.h): F is the type of the values, I and U the signed and
  * unsigned integers of its width, t the ending of the names.
  *
- * round: half to even. From 2^23 on every float is an integer, below it 2^23 + x has no fraction. The sign of zero stays.
- *
  * exp: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2. n is read from the low bits of x / ln 2 + 1.5 * 2^23, so nothing
  * that C leaves undefined happens to NaN. e^r - 1 is Taylor's series to r^7. 2^n is a product of two normal numbers, so that
  * overflow and denormals round as they should.
@@ -100,6 +104,8 @@ SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
  *
  * log: ln x = k ln 2 + ln m, m in [sqrt(1/2), sqrt 2), ln m = 2 atanh s with s = f / (2 + f), f = m - 1. As 2 s = f - s f and
  * s f = f^2 / 2 - s f^2 / 2, the leading term f stays exact.
+ *
+ * round: half to even. From 2^23 on every float is an integer, below it 2^23 + x has no fraction. The sign of zero stays.
  *
  * erf: x P(x^2) up to 1, 1 - e^-Q(|x|) beyond; both interpolate at Chebyshev nodes (relative errors 1.3e-9 and 5.7e-10).
  */
@@ -110,10 +116,6 @@ SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
   /* `magnitude`, which is not negative, with the sign of x */                                                  \
   SPC_INLINE F spc_signed_##t(F magnitude, F x) {                                                               \
     return spc_from_bits_##t(spc_bits_##t(magnitude) | (spc_bits_##t(x) & 0x80000000u));                        \
-  }                                                                                                             \
-  SPC_INLINE F spc_round_##t(F x) {                                                                             \
-    const F magnitude = spc_abs_##t(x), rounded = (magnitude + 0x1p23f) - 0x1p23f;                              \
-    return spc_signed_##t(spc_select_##t(magnitude < 0x1p23f, rounded, magnitude), x);                          \
   }                                                                                                             \
   typedef struct { F r; U n; } spc_exp_parts_##t;                                                               \
   SPC_INLINE spc_exp_parts_##t spc_exp_split_##t(F x) {                                                         \
@@ -160,7 +162,17 @@ SPC_INLINE double spc_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
     const F result = spc_select_##t(magnitude < 1.0f, u * p, 1.0f - spc_exp_##t(-q));                           \
     return spc_select_##t(magnitude <= INFINITY, spc_signed_##t(result, x), x);                                 \
   }
+#define SPC_ROUND_F32(F, t)                                                                                     \
+  SPC_INLINE F spc_round_##t(F x) {                                                                             \
+    const F magnitude = spc_abs_##t(x), rounded = (magnitude + 0x1p23f) - 0x1p23f;                              \
+    return spc_signed_##t(spc_select_##t(magnitude < 0x1p23f, rounded, magnitude), x);                          \
+  }
 SPC_MATH_F32(float, int32_t, uint32_t, f32, SPC_SCALAR_CONVERT)
+#if defined(__SSE4_1__) || defined(__aarch64__)
+SPC_INLINE float spc_round_f32(float x) { return rintf(x); } /* one instruction */
+#else
+SPC_ROUND_F32(float, f32)
+#endif
 
 /* IEEE binary16: a multiplication by 2^112 moves the exponent and normalises denormals. */
 SPC_INLINE float spc_f16_to_f32(uint16_t h) {

@@ -48,6 +48,7 @@
 /* The functions of spc_math.h; floor and its kin come from rounding to nearest. */
 #define SPC_VECTOR_MATH(N)                                                                                      \
   SPC_MATH_F32(spc_f32x##N, spc_i32x##N, spc_u32x##N, f32x##N, __builtin_convertvector)                         \
+  SPC_ROUND_F32(spc_f32x##N, f32x##N)                                                                           \
   SPC_INLINE spc_f32x##N spc_floor_f32x##N(spc_f32x##N x) {                                                     \
     const spc_f32x##N r = spc_round_f32x##N(x);                                                                 \
     return r - spc_select_f32x##N(r > x, spc_splat_f32x##N(1.0f), spc_splat_f32x##N(0.0f));                     \

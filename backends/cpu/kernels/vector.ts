@@ -26,16 +26,17 @@ const vectorUnary: ReadonlySet<UnaryOp> = new Set(['neg', 'abs', 'floor', 'ceil'
 const costly: ReadonlySet<string> = new Set(['exp', 'log', 'tanh', 'erf', 'sigmoid']);
 const narrow: ReadonlySet<string> = new Set(['i8', 'u8', 'i16', 'u16']);
 
-/** True where every operation of `e` has a vector form with the meaning of the scalar one. Narrow integers may only be the result. */
-export function isVectorizable(e: Expr, root = true): boolean {
-  const { dtype } = e.type, sub = (x: Expr): boolean => isVectorizable(x, false);
-  if (dtype !== 'f32' && dtype !== 'i32' && dtype !== 'bool') return root && narrow.has(dtype) && e.kind === 'cast' && sub(e.a);
+/** True where every operation of `e` has a vector form with the meaning of the scalar one. Narrow integers are only converted. */
+export function isVectorizable(e: Expr): boolean {
+  const { dtype } = e.type, sub = isVectorizable;
+  if (narrow.has(dtype)) return e.kind === 'cast' && e.a.type.dtype !== 'bool' && sub(e.a);
+  if (dtype !== 'f32' && dtype !== 'i32' && dtype !== 'bool') return false;
   switch (e.kind) {
     case 'arg': case 'const': return dtype !== 'bool';
     case 'binary':
       if (dtype === 'bool') return (e.op === 'and' || e.op === 'or') && sub(e.a) && sub(e.b);
       return (vectorBinary.has(e.op) || (e.op === 'div' && dtype === 'f32')) && sub(e.a) && sub(e.b);
-    case 'compare': return e.a.type.dtype !== 'bool' && sub(e.a) && sub(e.b);
+    case 'compare': return (e.a.type.dtype === 'f32' || e.a.type.dtype === 'i32') && sub(e.a) && sub(e.b);
     case 'unary':
       if (dtype === 'bool') return e.op === 'not' && sub(e.a);
       return dtype === 'f32' ? vectorUnary.has(e.op) && sub(e.a) : e.op === 'neg' && sub(e.a);
