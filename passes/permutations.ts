@@ -29,7 +29,7 @@ export interface ReshapeGroup {
  * [2,3,4] -> [6,1,2,2] is {0,1 -> 0} and {2 -> 2,3}.
  */
 export function reshapeGroups(from: readonly number[], to: readonly number[]): ReshapeGroup[] {
-  if (elementCount(from) !== elementCount(to) || elementCount(from) === 0) throw new Error(`SPC9006: [${from.join(',')}] is no reshape of [${to.join(',')}]`);
+  if (elementCount(from) !== elementCount(to) || elementCount(from) === 0) throw new Error(`SPC9004: [${from.join(',')}] is no reshape of [${to.join(',')}]`);
   const bigger = (shape: readonly number[]): number[] => identity(shape.length).filter((d) => shape[d] !== 1);
   const inputs = bigger(from), outputs = bigger(to);
   const groups: ReshapeGroup[] = [];
