@@ -9,7 +9,7 @@ import { coreOp, type OpAttrs, type OpKind } from '../core/index.js';
 import type { DType } from './dtype.js';
 import { foldNode } from './fold.js';
 import type { Tensor } from './tensor.js';
-import { formatType, operandsOf, sameShape, valueOf, type Epilogue, type Graph, type Node, type NodeId, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
+import { formatType, operandsOf, sameShape, type Epilogue, type Graph, type Node, type NodeId, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
 export interface NodeExtras {
   readonly epilogue?: Epilogue | undefined;
@@ -271,6 +271,3 @@ export function rewrite(graph: Graph, ...rules: readonly Rule[]): Graph {
     if (round === MAX_ROUNDS) throw new Error(`SPC9005: rewriting of graph ${graph.name} does not come to an end`);
   }
 }
-
-/** Types of a node's operands, without the epilogue's. */
-export const inputTypes = (graph: Graph, node: Node): TensorType[] => node.inputs.map((i) => valueOf(graph, i).type);
