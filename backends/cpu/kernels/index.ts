@@ -5,5 +5,7 @@ import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
+import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa)];
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
+  softmaxRule(isa), normalizeRule(isa), reduceRule(isa)];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ConvAttrs } from '../../../compiler/core/conv.js';
 import { writeFiles } from '../../../compiler/driver.js';
+import type { OpAttrs } from '../../../compiler/core/index.js';
 import { GraphBuilder } from '../../../compiler/ir/build.js';
 import { dtypes, type DType } from '../../../compiler/ir/dtype.js';
 import { tensorBytes, tensorOf, toNumbers, type Tensor } from '../../../compiler/ir/tensor.js';
@@ -78,6 +79,10 @@ class Cases {
     const [y] = this.builder.op('convTranspose', [this.input('f32', x), this.constant('f32', [...kernel, x.at(-1)!, outputs / group])], attrs);
     this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
   }
+  op<K extends 'softmax' | 'normalize' | 'reduce'>(name: string, kind: K, x: readonly number[], attrs: OpAttrs[K], epilogue?: Parameters<Cases['epilogue']>[1]): void {
+    const [y] = this.builder.op(kind, [this.input('f32', x)], attrs);
+    this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
+  }
   graph(): Graph {
     const g = this.builder.finish(this.outputs);
     return { ...g, nodes: g.nodes.map((n): Node => { const e = this.epilogues.get(n.outputs[0]!); return e ? { ...n, epilogue: e } : n; }) };
@@ -117,6 +122,14 @@ function cases(): Cases {
   c.convTranspose('upsampling', [1, 5, 7, 12], [2, 2], 20, { strides: [2, 2], pads: [[0, 0], [0, 0]], epilogue: 'residual' });
   c.convTranspose('overlapping', [2, 4, 5, 6], [3, 4], 8, { strides: [2, 3], pads: [[1, 0], [1, 2]], group: 2, outputPadding: [1, 0], epilogue: 'relu' });
   c.convTranspose('cropped', [1, 9, 3], [5], 2, { strides: [2], pads: [[3, -1]] });
+  c.op('softmax', 'softmax', [2, 3, 77], { axis: 2, mode: 'soft' }, 'scalar');
+  c.op('short softmax', 'softmax', [5, 10], { axis: 1, mode: 'soft' }, 'pow');
+  c.op('layer norm', 'normalize', [7, 2, 96], { axes: [2], epsilon: 1e-5, center: true }, 'relu');
+  c.op('rms norm', 'normalize', [3, 50], { axes: [1], epsilon: 1e-6, center: false });
+  c.op('row sums', 'reduce', [4, 3, 5, 31], { op: 'sum', axes: [2, 3], keepdims: true, map: mul(arg(0, 'f32'), arg(0, 'f32')) });
+  c.op('row maxima', 'reduce', [6, 201], { op: 'max', axes: [1], keepdims: false });
+  c.op('global average', 'reduce', [2, 7, 5, 90], { op: 'sum', axes: [1, 2], keepdims: true }, 'relu');
+  c.op('column minima', 'reduce', [9, 13], { op: 'min', axes: [0], keepdims: false });
   return c;
 }
 
@@ -157,7 +170,7 @@ describe('dense kernels against the reference evaluator', () => {
       expect(have.every((x) => !Number.isNaN(x)), o.name).toBe(true);
     });
   }, 120_000);
-  test('every product gets a dense kernel', () => {
+  test('every case gets a dense kernel', () => {
     const plan = buildPlan(graph, cpuTarget('x86-64-v4'));
     expect(plan.steps.filter((s) => s.choice.status !== 'dense-kernel').map((s) => s.origins)).toEqual([]);
   });

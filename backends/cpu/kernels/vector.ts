@@ -103,7 +103,8 @@ export function storeVector(k: KernelBuilder, { y, epilogue }: Output, at: reado
   return store(y.param, k.address(y, at), result, v.count);
 }
 
-function storeScalar(k: KernelBuilder, { y, epilogue }: Output, at: readonly (Expr | number)[], value: Expr): Stmt {
+/** Stores one element through the epilogue. */
+export function storeElement(k: KernelBuilder, { y, epilogue }: Output, at: readonly (Expr | number)[], value: Expr): Stmt {
   const result = epilogue ? substituteArgs(epilogue.expr, [value, ...epilogue.inputs.map((t) => k.load(t, ownCoordinates(t, at)))]) : value;
   return k.storeRaw(y, at, result);
 }
@@ -138,7 +139,7 @@ export function storeTile(k: KernelBuilder, output: Output, tile: Accumulators,
       });
     }
     const c = k.name('c');
-    return [forLoop(c, channels, [storeScalar(k, output, at(ref(point), ref(c)), load(spill, acc, place(ref(point), ref(c))))])];
+    return [forLoop(c, channels, [storeElement(k, output, at(ref(point), ref(c)), load(spill, acc, place(ref(point), ref(c))))])];
   };
   return [
     { kind: 'array', name: spill, dtype: acc, size: points * width },
