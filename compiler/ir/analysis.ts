@@ -2,7 +2,7 @@
 import { coreOp } from '../core/index.js';
 import { dtypes } from './dtype.js';
 import { numberAt, type Tensor } from './tensor.js';
-import { elementCount, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType, type ValueId } from './types.js';
+import { elementCount, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType, type ValueId } from './types.js';
 
 export interface SparsityFacts {
   readonly nnz: number;
@@ -34,18 +34,6 @@ export const bytesOfValue = (graph: Graph, id: ValueId): number => bytesOfType(t
 /** Multiply-accumulates of the dense computation; 0 for operators that are not made of them. */
 export const macsOf = (graph: Graph, node: Node): number =>
   coreOp(node.kind).macs?.(node.attrs, node.inputs.map((i) => typeOf(graph, i)), node.outputs.map((o) => typeOf(graph, o))) ?? 0;
-
-/** Nodes that read each value. */
-export function usersOf(graph: Graph): ReadonlyMap<ValueId, readonly Node[]> {
-  const users = new Map<ValueId, Node[]>();
-  for (const node of graph.nodes) {
-    for (const id of new Set(operandsOf(node))) {
-      const list = users.get(id);
-      if (list) list.push(node); else users.set(id, [node]);
-    }
-  }
-  return users;
-}
 
 export interface GraphFacts {
   readonly nodes: number;
