@@ -6,7 +6,7 @@ import type { CpuName } from '../../backends/cpu/target.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { modelPath, type ConformanceCase, type DataSet } from '../support/conformance-data.js';
 import { compareTensors, onnxTolerance } from '../support/compare.js';
-import { buildObjects, linkDriver, runDriver, type NativeOptions } from '../support/native.js';
+import { buildObjects, linkDriver, precompileHeaders, runDriver, type NativeOptions } from '../support/native.js';
 import { loadOnnxRuntime, runOnnxRuntime } from '../support/onnxruntime.js';
 import { limiter } from '../support/processes.js';
 import { compileCase, type Compiled, type OperatorUse, type Outcome } from './case.js';
@@ -37,6 +37,7 @@ export async function runConformance(cases: readonly ConformanceCase[], options:
   const operators = new Map<ConformanceCase, readonly OperatorUse[]>();
   const built: { readonly c: ConformanceCase; readonly compiled: Compiled; readonly objects: readonly string[] }[] = [];
   try {
+    let headers: Promise<void> | undefined;
     // spc compiles in this process while C compilers run beside it
     const builds: Promise<void>[] = [];
     for (const [i, c] of cases.entries()) {
@@ -47,7 +48,9 @@ export async function runConformance(cases: readonly ConformanceCase[], options:
         outcomes.set(c, outcome);
         continue;
       }
+      headers ??= precompileHeaders(dir, outcome.result.manifest.compileFlags, native);
       builds.push(atATime(async () => {
+        await headers;
         const { objects, problem } = await buildObjects(dir, outcome.result, native);
         if (problem) outcomes.set(c, { status: 'fail', phase: 'build', message: problem });
         else built.push({ c, compiled: outcome, objects });

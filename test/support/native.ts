@@ -1,6 +1,7 @@
 /** Compiled models as machine code: the objects of any number of models, linked into one program that runs any one of them. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { dtypes, type DType } from '../../compiler/ir/dtype.js';
 import { denseTensor, tensorBytes, type Tensor } from '../../compiler/ir/tensor.js';
 import { elementCount } from '../../compiler/ir/types.js';
@@ -16,7 +17,22 @@ export interface NativeOptions {
   readonly sanitize: boolean;
 }
 
+/** Every emitted source begins with the runtime's headers; gcc takes them from PREFIX.gch where that was made. */
+const PREFIX = 'prefix.h';
+
 const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-g1'];
+
+const flagsOf = (compileFlags: readonly string[], options: NativeOptions): string[] =>
+  [...compileFlags.filter((f) => !/^-O/.test(f)), options.optimise, '-Wall', '-Wextra', '-Werror', ...(options.sanitize ? sanitizers : [])];
+
+/** Compiles the headers that every emitted source includes, once for many models: reading them takes longer than most models. */
+export async function precompileHeaders(dir: string, compileFlags: readonly string[], options: NativeOptions): Promise<void> {
+  const runtime = join(packageRoot(), 'runtime');
+  writeFileSync(join(dir, PREFIX), '#include "spc_runtime.h"\n#include "spc_math.h"\n#include "spc_vector.h"\n');
+  const run = await runProcess(options.cc, [...flagsOf(compileFlags, options), '-I', join(runtime, 'cpu'), '-I', join(runtime, 'include'), '-x', 'c-header', PREFIX], { cwd: dir });
+  const problem = failureOf(`${options.cc} on the runtime's headers`, run);
+  if (problem) throw new Error(problem);
+}
 
 /** Writes and compiles a model's sources in a folder of its name, below `dir`; warnings are errors. */
 export async function buildObjects(dir: string, compiled: Pick<CompileResult, 'files' | 'manifest'>, options: NativeOptions): Promise<{ readonly objects: readonly string[]; readonly problem?: string }> {
@@ -25,8 +41,8 @@ export async function buildObjects(dir: string, compiled: Pick<CompileResult, 'f
   mkdirSync(folder, { recursive: true });
   for (const [path, content] of compiled.files) writeFileSync(join(folder, path), content);
   const sources = all.filter((f) => f !== 'main.c');
-  const flags = compileFlags.filter((f) => !/^-O/.test(f));
-  const run = await runProcess(options.cc, [...flags, options.optimise, '-Wall', '-Wextra', '-Werror', ...(options.sanitize ? sanitizers : []), '-c', ...sources], { cwd: folder });
+  const prefix = existsSync(join(dir, `${PREFIX}.gch`)) ? ['-include', `../${PREFIX}`] : [];
+  const run = await runProcess(options.cc, [...flagsOf(compileFlags, options), ...prefix, '-c', ...sources], { cwd: folder });
   const problem = failureOf(options.cc, run);
   return { objects: sources.map((s) => join(name, s.replace(/\.c$/, '.o'))), ...(problem ? { problem } : {}) };
 }
