@@ -20,7 +20,10 @@ export interface Flag<T> {
 const flag = <T>(syntax: string, doc: string, parse: (text: string, previous: T | undefined) => T, fallback?: string): Flag<T> =>
   ({ syntax, doc, parse, ...(fallback === undefined ? {} : { fallback }) });
 const boolean = (syntax: string, doc: string): Flag<boolean> => ({ syntax, doc });
-const text = (t: string): string => t;
+const text = (t: string): string => {
+  if (t === '') throw new BadFlagValue('it is empty');
+  return t;
+};
 const repeated = (t: string, previous: readonly string[] | undefined): readonly string[] => [...(previous ?? []), t];
 
 const oneOf = <T extends string>(choices: readonly T[]) => (t: string): T => {

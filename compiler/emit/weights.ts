@@ -48,7 +48,8 @@ export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly o
  */
 export function weightsSource(name: string, bytes: number, alignment: number, header: string): string {
   return `${header}
-/* ${bytes} bytes of packed constants. Compile in the folder of this file, or give its path in SPC_WEIGHTS_FILE. */
+/* ${bytes} bytes of packed constants. The assembler looks for ${name}_weights.bin in the current
+ * folder and those named by -I; or give its path in SPC_WEIGHTS_FILE. */
 extern const unsigned char ${name}_weights[];
 
 #if defined(__GNUC__) && !defined(SPC_NO_INCBIN)

@@ -79,7 +79,8 @@ function readTensorFile(file: string): Tensor | ReadonlyMap<string, Tensor> | Ui
   try {
     bytes = readFileSync(file);
   } catch (error) {
-    throw dataError('SPC6100', `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
+    if (file === '') throw dataError('SPC6100', 'an input names no file', 'give --input NAME=FILE');
+    throw dataError('SPC6100', `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`, 'check the path of the file');
   }
   switch (extname(file).toLowerCase()) {
     case '.npy': return decodeNpy(bytes, file);

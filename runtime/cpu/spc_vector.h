@@ -10,6 +10,10 @@
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
+#if defined(__GNUC__)
+/* How vectors that the machine does not have are passed between functions differs between compilers; these are all inlined. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
 
 /* Types, loads and stores. */
 #define SPC_VECTOR(type, t, N)                                                                                  \
