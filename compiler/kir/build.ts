@@ -100,6 +100,7 @@ export const vload = (buffer: string, type: KType, at: IndexLike, count?: number
   ({ kind: 'load', buffer, index: asIndex(at), type, ...(count !== undefined && count < type.lanes ? { count } : {}) });
 export const splat = (a: Expr, lanes: number): Expr => (a.type.lanes === lanes ? a : { kind: 'splat', a, type: { dtype: a.type.dtype, lanes } });
 export const fma = (a: Expr, b: Expr, c: Expr): Expr => ({ kind: 'fma', a, b, c, type: c.type });
+export const dot2 = (buffer: string, at: IndexLike, b: Expr, c: Expr): Expr => ({ kind: 'dot2', buffer, index: asIndex(at), b, c, type: c.type });
 export const hsum = (a: Expr): Expr => ({ kind: 'hsum', a, type: scalar(a.type.dtype) });
 
 export const forLoop = (name: string, to: IndexLike, body: readonly Stmt[], attrs: LoopAttrs = {}, from: IndexLike = 0, step = 1): Stmt =>
@@ -148,6 +149,7 @@ export function mapExpr(e: Expr, f: (e: Expr) => Expr): Expr {
     case 'load': return f({ ...e, index: go(e.index) });
     case 'splat': return f(splat(go(e.a), e.type.lanes));
     case 'fma': return f(fma(go(e.a), go(e.b), go(e.c)));
+    case 'dot2': return f(dot2(e.buffer, go(e.index), go(e.b), go(e.c)));
     case 'hsum': return f(hsum(go(e.a)));
   }
 }

@@ -45,6 +45,8 @@ export type Expr =
   | { readonly kind: 'splat'; readonly type: KType; readonly a: Expr }
   /** a * b + c, contracted where the target does so. */
   | { readonly kind: 'fma'; readonly type: KType; readonly a: Expr; readonly b: Expr; readonly c: Expr }
+  /** In lane l: c + x[index] * b[2 l] + x[index + 1] * b[2 l + 1], a pair of i16 elements of buffer x against the pairs of an i16 vector. */
+  | { readonly kind: 'dot2'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly b: Expr; readonly c: Expr }
   /** Horizontal sum of a vector. */
   | { readonly kind: 'hsum'; readonly type: KType; readonly a: Expr };
 

@@ -95,6 +95,35 @@ SPC_PARTIAL(int32_t, i32, 16)
 SPC_PARTIAL(int32_t, i32, 8)
 SPC_PARTIAL(int32_t, i32, 4)
 
+/* c + x[0] b[2 l] + x[1] b[2 l + 1] in lane l. */
+#define SPC_DOT2_X86(N, N2, set, madd, vector)                                                                  \
+  SPC_INLINE spc_i32x##N spc_dot2_i32x##N(const int16_t *x, spc_i16x##N2 b, spc_i32x##N c) {                    \
+    int pair;                                                                                                   \
+    memcpy(&pair, x, sizeof pair);                                                                              \
+    return c + (spc_i32x##N)madd(set(pair), (vector)b);                                                         \
+  }
+#define SPC_DOT2(N, N2)                                                                                         \
+  SPC_INLINE spc_i32x##N spc_dot2_i32x##N(const int16_t *x, spc_i16x##N2 b, spc_i32x##N c) {                    \
+    for (int i = 0; i < N; ++i) c[i] += x[0] * b[2 * i] + x[1] * b[2 * i + 1];                                  \
+    return c;                                                                                                   \
+  }
+SPC_VECTOR(int16_t, i16, 32)
+#if defined(__AVX512BW__)
+SPC_DOT2_X86(16, 32, _mm512_set1_epi32, _mm512_madd_epi16, __m512i)
+#else
+SPC_DOT2(16, 32)
+#endif
+#if defined(__AVX2__)
+SPC_DOT2_X86(8, 16, _mm256_set1_epi32, _mm256_madd_epi16, __m256i)
+#else
+SPC_DOT2(8, 16)
+#endif
+#if defined(__SSE2__)
+SPC_DOT2_X86(4, 8, _mm_set1_epi32, _mm_madd_epi16, __m128i)
+#else
+SPC_DOT2(4, 8)
+#endif
+
 #if defined(__AVX512F__)
 SPC_ORDER_X86(16, _mm512)
 #else

@@ -74,7 +74,7 @@ export function convTransposeRule(isa: Isa): KernelRule {
       };
       return scheduleConv(isa, conv);
     });
-    const packed = newArray(acc, parts.reduce((n, p) => n + p.packed.data.length, 0)), offsets: number[] = [];
+    const packed = newArray(parts[0]!.packed.dtype, parts.reduce((n, p) => n + p.packed.data.length, 0)), offsets: number[] = [];
     parts.reduce((at, p) => {
       (packed as Float32Array).set(p.packed.data as Float32Array, at);
       offsets.push(at);
@@ -83,7 +83,7 @@ export function convTransposeRule(isa: Isa): KernelRule {
     return [{
       choice: { status: 'dense-kernel', kernel: `conv-transpose ${parts[0]!.tile}`, reason: `${parts.length} convolution${parts.length > 1 ? 's' : ''}, one a remainder; the first ${parts[0]!.reason}` },
       nanoseconds: parts.reduce((t, p) => t + p.nanoseconds, 0),
-      packed: new Map([[1, { kind: 'dense', dtype: acc, shape: [packed.length], data: packed }]]),
+      packed: new Map([[1, { kind: 'dense', dtype: parts[0]!.packed.dtype, shape: [packed.length], data: packed }]]),
       build: (k) => parts.flatMap((p, i) => p.build(k, offsets[i])),
     }];
   };

@@ -9,7 +9,7 @@ import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { buildLineProduct, packWeights } from './line-product.js';
-import { joinBatches, sumType } from './matmul.js';
+import { joinBatches, sumType, takesPairs } from './matmul.js';
 import { chooseTiling } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
 
@@ -125,23 +125,24 @@ function asMatmul(c: PlainConv) {
 export function scheduleConv(isa: Isa, c: PlainConv) {
   const { acc, group, perGroup: depth, x } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
   const channels = c.outChannels / group, taps = rows.kernel * cols.kernel;
+  const pairs = takesPairs(x, c.w, depth, 1), steps = pairs ? depth / 2 : depth;
   const flat = asMatmul(c);
   const points = flat ? flat.y.shape[0]! : cols.output;
   const lines = flat ? [] : c.axes.length === 2 ? [c.batch, rows.output] : [c.batch];
   const tiling = chooseTiling(isa, {
-    points, vectors: channelVectors(channels, isa.lanes), depth: taps * depth, lines: elementCount(lines) * group, pointBytes: pixel * cols.stride * 4,
+    points, vectors: channelVectors(channels, isa.lanes), depth: taps * steps, lines: elementCount(lines) * group, pointBytes: pixel * cols.stride * 4,
   });
   const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
   return {
     tile,
     reason: `${c.axes.map((a) => a.kernel).join('x')}x${depth} to ${channels}${group > 1 ? ` in ${group} groups` : ''}: ${tile} sums in registers`,
     nanoseconds: tiling.cycles / isa.clock,
-    packed: packWeights(acc, group, tiling.blocks, taps * depth, (g, row, o) => Number(c.weights[row * c.outChannels + g * channels + o])),
+    packed: packWeights(acc, group, tiling.blocks, taps * depth, (g, row, o) => Number(c.weights[row * c.outChannels + g * channels + o]), pairs),
     build: (k: KernelBuilder, offset = 0): Stmt[] => {
       const walk = walkOf(k, c);
       return buildLineProduct(k, {
         x, acc, output: flat ? outputOf(flat.y, acc, flat.epilogue) : outputOf(c.y, acc, c.epilogue),
-        weights: { param: c.w.param, base: () => asIndex(offset) }, lines, points, groups: group, channels, depth, depthStride: 1, pointStride: pixel * cols.stride,
+        weights: { param: c.w.param, pairs, base: () => asIndex(offset) }, lines, points, groups: group, channels, depth: steps, depthStride: pairs ? 2 : 1, pointStride: pixel * cols.stride,
         lineBase: flat ? () => asIndex(x.offset) : walk.base,
         rows: { count: rows.kernel, stride: rows.dilation * image, bounds: flat ? () => undefined : walk.bounds },
         taps: { count: cols.kernel, stride: cols.dilation * pixel, reach: (tap) => (flat ? [0, points] : reachOf(cols, tap)) },

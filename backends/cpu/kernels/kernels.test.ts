@@ -58,17 +58,17 @@ class Cases {
       case 'residual': return { expr: max(add(biased, arg(2, 'f32')), f32(0)), inputs: [bias.id, this.input('f32', y.type.shape).id] };
     }
   }
-  conv(name: string, x: readonly number[], kernel: readonly number[], outputs: number, options: Partial<ConvAttrs> & { pad?: number; epilogue?: Parameters<Cases['epilogue']>[1] } = {}): void {
-    const { pad = 0, epilogue, ...attrs } = options, group = attrs.group ?? 1;
+  conv(name: string, x: readonly number[], kernel: readonly number[], outputs: number, options: Partial<ConvAttrs> & { pad?: number; data?: DType; epilogue?: Parameters<Cases['epilogue']>[1] } = {}): void {
+    const { pad = 0, data = 'u8', epilogue, ...attrs } = options, group = attrs.group ?? 1;
     const full: ConvAttrs = {
       strides: kernel.map(() => 1), dilations: kernel.map(() => 1), pads: kernel.map(() => [pad, pad] as const), group, layout: 'nsc', out: 'f32', ...attrs,
     };
     const integer = full.out === 'i32';
-    const [y] = this.builder.op('conv', [this.input(integer ? 'u8' : 'f32', x), this.constant(integer ? 'i8' : 'f32', [...kernel, x.at(-1)! / group, outputs])], full);
+    const [y] = this.builder.op('conv', [this.input(integer ? data : 'f32', x), this.constant(integer ? 'i8' : 'f32', [...kernel, x.at(-1)! / group, outputs])], full);
     this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
   }
-  matmul(name: string, a: readonly number[], b: readonly number[], options: { constant?: boolean; transA?: boolean; transB?: boolean; epilogue?: Parameters<Cases['epilogue']>[1]; integer?: boolean } = {}): void {
-    const [at, bt, out]: [DType, DType, DType] = options.integer ? ['u8', 'i8', 'i32'] : ['f32', 'f32', 'f32'];
+  matmul(name: string, a: readonly number[], b: readonly number[], options: { constant?: boolean; transA?: boolean; transB?: boolean; epilogue?: Parameters<Cases['epilogue']>[1]; integer?: 'u8' | 'i16' } = {}): void {
+    const [at, bt, out]: [DType, DType, DType] = options.integer ? [options.integer, 'i8', 'i32'] : ['f32', 'f32', 'f32'];
     const w = options.constant === false ? this.input(bt, b) : this.constant(bt, b);
     const [y] = this.builder.op('matmul', [this.input(at, a), w], { transA: options.transA ?? false, transB: options.transB ?? false, out });
     this.output(name, y!, options.epilogue && this.epilogue(y!, options.epilogue));
@@ -101,7 +101,10 @@ function cases(): Cases {
   c.matmul('rows in place', [2, 9, 20], [2, 20, 48], { constant: false, epilogue: 'scalar' });
   c.matmul('packed at run time', [3, 7, 33], [3, 21, 33], { constant: false, transB: true });
   c.matmul('broadcast batch', [3, 2, 6, 9], [2, 9, 11], { constant: false });
-  c.matmul('integers', [9, 30], [30, 21], { integer: true });
+  c.matmul('integers', [9, 30], [30, 21], { integer: 'u8' });
+  c.matmul('integer pairs', [9, 30], [30, 21], { integer: 'i16' });
+  c.conv('integer pairs', [1, 6, 9, 6], [3, 3], 28, { pad: 1, out: 'i32', data: 'i16' });
+  c.conv('integer pairs in groups', [1, 6, 9, 8], [3, 2], 10, { strides: [1, 2], dilations: [1, 2], group: 2, out: 'i32', data: 'i16' });
   c.conv('3x3', [1, 8, 8, 16], [3, 3], 16, { pad: 1, epilogue: 'residual' });
   c.conv('3x3 tails', [2, 9, 33, 5], [3, 3], 24, { pad: 1, epilogue: 'relu' });
   c.conv('stride 2', [1, 11, 14, 7], [3, 3], 10, { pads: [[0, 1], [1, 0]], strides: [2, 2], epilogue: 'sigmoid' });

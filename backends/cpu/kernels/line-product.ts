@@ -8,7 +8,7 @@
  * points that a tap does not reach.
  */
 import { newArray, type DenseTensor } from '../../../compiler/ir/tensor.js';
-import { add, asIndex, assign, cast, constant, fma, forLoop, load, mul, ref, splat, varStmt, vector, vload } from '../../../compiler/kir/build.js';
+import { add, asIndex, assign, cast, constant, dot2, fma, forLoop, load, mul, ref, splat, varStmt, vector, vload } from '../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { BlockRun, TileRun, Tiling } from './tile.js';
@@ -44,6 +44,11 @@ export interface Weights {
   readonly param: string;
   /** Distance between the rows of a matrix that is read in place; its vectors are all full. */
   readonly rowStride?: number;
+  /**
+   * Weights are pairs of i16 elements, and x is i16: each step of the sum takes two channels, so `depth` counts pairs and
+   * `depthStride` is 2.
+   */
+  readonly pairs?: boolean;
   /** Where the weights of a line begin, if they differ (batches of B). */
   base?(line: readonly Expr[]): Expr;
 }
@@ -56,24 +61,26 @@ const LARGE_WEIGHTS = 400_000;
 export const packedSize = (blocks: readonly BlockRun[], depth: number): number => blocks.reduce((s, b) => s + b.count * b.width * depth, 0);
 
 /** Packs weights; `at(group, k, channel)` reads row k (kernel row, tap, input channel) of the sum. */
-export function packWeights(acc: 'f32' | 'i32', groups: number, blocks: readonly BlockRun[], depth: number, at: (group: number, k: number, channel: number) => number): DenseTensor {
-  const data = newArray(acc, groups * packedSize(blocks, depth));
+export function packWeights(acc: 'f32' | 'i32', groups: number, blocks: readonly BlockRun[], depth: number, at: (group: number, k: number, channel: number) => number, pairs = false): DenseTensor {
+  const together = pairs ? 2 : 1, dtype = pairs ? 'i16' : acc;
+  const data = newArray(dtype, groups * packedSize(blocks, depth));
   let next = 0;
   for (let g = 0; g < groups; g++) {
     for (const b of blocks) {
       for (let i = 0; i < b.count; i++) {
-        for (let k = 0; k < depth; k++) {
+        for (let k = 0; k < depth; k += together) {
           for (const v of b.vectors) {
             for (let lane = 0; lane < v.lanes; lane++) {
-              if (lane < v.count) data[next] = at(g, k, b.channel + i * b.width + v.offset + lane);
-              next++;
+              for (let part = 0; part < together; part++, next++) {
+                if (lane < v.count) data[next] = at(g, k + part, b.channel + i * b.width + v.offset + lane);
+              }
             }
           }
         }
       }
     }
   }
-  return { kind: 'dense', dtype: acc, shape: [data.length], data };
+  return { kind: 'dense', dtype, shape: [data.length], data };
 }
 
 /** Neighbouring tiles of one size that the taps reach alike. */
@@ -103,7 +110,7 @@ export function reachedTiles(taps: number, reach: (tap: number) => readonly [num
 
 export function buildLineProduct(k: KernelBuilder, p: LineProduct, tiling: Tiling): Stmt[] {
   const tiles = reachedTiles(p.taps.count, p.taps.reach, tiling.tiles);
-  const totalDepth = p.rows.count * p.taps.count * p.depth;
+  const totalDepth = p.rows.count * p.taps.count * p.depth * (p.weights.pairs ? 2 : 1);
   const groupSize = packedSize(tiling.blocks, totalDepth);
   const lineNames = p.lines.map((d) => (d === 1 ? undefined : k.name('i')));
   const line = lineNames.map((n) => (n === undefined ? asIndex(0) : ref(n)));
@@ -149,12 +156,16 @@ function sumTile(k: KernelBuilder, p: LineProduct, tiling: Tiling, t: ReachedTil
   const names = Array.from({ length: split }, () => Array.from({ length: t.size }, () => b.vectors.map(() => k.name('a'))));
   const accumulator = (u: number, point: number, j: number): Expr => ref(names[u]![point]![j]!, vector(p.acc, b.vectors[j]!.lanes));
   const declare = names.flatMap((points) => points.flatMap((row) => row.map((n, j) => varStmt(n, constant(p.acc, 0, b.vectors[j]!.lanes)))));
-  const stride = p.weights.rowStride ?? b.width;
+  const scale = p.weights.pairs ? 2 : 1, stride = p.weights.rowStride ?? b.width * scale;
 
   /** Adds step `step` (an offset in the sum) of a run to the points that it reaches. */
   const addStep = (u: number, x: Expr, w: Expr, [from, to]: readonly [number, number]): Stmt[] => {
-    const vectors = b.vectors.map((v, j) => k.let(`w${j}_`, vload(p.weights.param, vector(p.acc, v.lanes), add(w, v.offset))));
+    const vectors = b.vectors.map((v, j) => k.let(`w${j}_`,
+      vload(p.weights.param, vector(p.weights.pairs ? 'i16' : p.acc, v.lanes * scale), add(w, v.offset * scale))));
     return [...vectors.map((v) => v.declare), ...Array.from({ length: to - from }, (_, i) => from + i).flatMap((point) => {
+      if (p.weights.pairs) {
+        return b.vectors.map((_, j) => assign(names[u]![point]![j]!, dot2(p.x.param, add(x, point * p.pointStride), vectors[j]!.ref, accumulator(u, point, j))));
+      }
       const element = k.let('x', cast(load(p.x.param, p.x.dtype, add(x, point * p.pointStride)), p.acc));
       return [element.declare, ...b.vectors.map((v, j) =>
         assign(names[u]![point]![j]!, fma(splat(element.ref, v.lanes), vectors[j]!.ref, accumulator(u, point, j))))];

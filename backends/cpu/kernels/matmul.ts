@@ -20,6 +20,13 @@ export function sumType(x: TensorRef, w: TensorRef, out: string): SumType | unde
   return out === 'i32' && smallIntegers.has(x.dtype) && smallIntegers.has(w.dtype) ? 'i32' : undefined;
 }
 
+/**
+ * Whether two products at a time can be summed: pairs of i16 elements that lie side by side, against constant weights of 16 bits
+ * or less.
+ */
+export const takesPairs = (x: TensorRef, w: TensorRef, depth: number, depthStride: number): boolean =>
+  x.dtype === 'i16' && (w.dtype === 'i8' || w.dtype === 'u8' || w.dtype === 'i16') && depth % 2 === 0 && depthStride === 1;
+
 /** y[batch, rows, n] = a[batch, rows, k] b[batch, k, n] */
 interface Problem {
   readonly a: TensorRef;
@@ -72,9 +79,9 @@ function packAtRunTime(k: KernelBuilder, packed: string, acc: SumType, b: Tensor
   }));
 }
 
-function packConstant(b: Tensor, acc: SumType, transB: boolean, blocks: readonly BlockRun[], depth: number, n: number): Tensor {
+function packConstant(b: Tensor, acc: SumType, transB: boolean, blocks: readonly BlockRun[], depth: number, n: number, pairs: boolean): Tensor {
   const data = denseData(b);
-  return packWeights(acc, 1, blocks, depth, (_, k, column) => Number(data[transB ? column * depth + k : k * n + column]));
+  return packWeights(acc, 1, blocks, depth, (_, k, column) => Number(data[transB ? column * depth + k : k * n + column]), pairs);
 }
 
 export function matmulRule(isa: Isa): KernelRule {
@@ -92,14 +99,15 @@ export function matmulRule(isa: Isa): KernelRule {
     const [pointStride, depthStride] = attrs.transA ? [p.a.strides.at(-1)!, p.a.strides.at(-2)!] : [p.a.strides.at(-2)!, p.a.strides.at(-1)!];
     const [bDepth, bColumn] = attrs.transB ? [p.b.strides.at(-1)!, p.b.strides.at(-2)!] : [p.b.strides.at(-2)!, p.b.strides.at(-1)!];
     const vectors = channelVectors(n, isa.lanes);
-    const tiling = chooseTiling(isa, { points, vectors, depth, lines: batches, pointBytes: pointStride * 4 });
+    const pairs = constantB !== undefined && takesPairs(p.a, p.b, depth, depthStride), steps = pairs ? depth / 2 : depth;
+    const tiling = chooseTiling(isa, { points, vectors, depth: steps, lines: batches, pointBytes: pointStride * 4 });
     const inPlace = !constantB && bColumn === 1 && p.b.dtype === acc && vectors.every((v) => v.count === v.lanes);
     const how = constantB ? 'constant B packed in panels' : inPlace ? 'B read in place' : 'B packed at run time';
     const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
     return [{
       choice: { status: 'dense-kernel', kernel: `gemm ${tile}`, reason: `${points}x${depth}x${n}: ${tile} sums in registers, ${how}` },
       nanoseconds: (tiling.cycles + (constantB || inPlace ? 0 : batches * depth * n)) / isa.clock,
-      packed: new Map(constantB ? [[1, packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n)]] : []),
+      packed: new Map(constantB ? [[1, packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n, pairs)]] : []),
       build(k) {
         const size = packedSize(tiling.blocks, depth);
         const packed = constantB ? p.b.param : inPlace ? undefined : k.scratch('packed', acc, batches * size);
@@ -107,10 +115,11 @@ export function matmulRule(isa: Isa): KernelRule {
         return [
           ...(constantB || inPlace ? [] : packAtRunTime(k, packed!, acc, p.b, batch, tiling.blocks, depth, bDepth, bColumn)),
           ...buildLineProduct(k, {
-            x: p.a, acc, output: outputOf(p.y, acc, p.epilogue), lines: batch, points, pointStride, depth, depthStride, groups: 1, channels: n,
+            x: p.a, acc, output: outputOf(p.y, acc, p.epilogue), lines: batch, points, pointStride, groups: 1, channels: n,
+            depth: steps, depthStride: pairs ? 2 : depthStride,
             weights: packed === undefined
               ? { param: p.b.param, rowStride: bDepth, base: (at) => matrixBase(k, p.b, at) }
-              : { param: packed, ...(constantB ? {} : { base: (at) => mul(index(at), size) }) },
+              : { param: packed, pairs, ...(constantB ? {} : { base: (at) => mul(index(at), size) }) },
             lineBase: (at) => matrixBase(k, p.a, at),
             rows: { count: 1, stride: 0 },
             taps: { count: 1, stride: depth * depthStride, reach: () => [0, points] },
