@@ -28,6 +28,14 @@ export function sparsityOf(t: Tensor, zeroPoint = 0): SparsityFacts {
   return { nnz: total - zeros, total, zeroFraction: total === 0 ? 0 : zeros / total };
 }
 
+/** The stored value that means zero: 0, or in an integer tensor the commonest value (a quantised zero is the zero point). */
+export function zeroValueOf(t: Tensor): number {
+  if (t.kind === 'sparse' || dtypes[t.dtype].family === 'float') return 0;
+  const counts = new Map<number | bigint, number>();
+  for (const x of t.data) counts.set(x, (counts.get(x) ?? 0) + 1);
+  return Number([...counts].reduce((best, c) => (c[1] > best[1] ? c : best), [0 as number | bigint, 0])[0]);
+}
+
 export const bytesOfType = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;
 export const bytesOfValue = (graph: Graph, id: ValueId): number => bytesOfType(typeOf(graph, id));
 

@@ -50,3 +50,14 @@ test('equal constants are stored once', () => {
   const y = g.map([g.map([x, constant()], (a, b) => add(a, b)), constant()], (a, b) => add(a, b));
   expect(buildPlan(g.finish([{ name: 'y', value: y }]), target).constants).toHaveLength(1);
 });
+
+test('zeros that a product does not skip are part of its reason, few zeros are not', () => {
+  const g = new GraphBuilder('m');
+  const x = g.input('x', { dtype: 'f32', shape: [1, 4] });
+  const weights = (zeros: number, name: string): Value => g.constant(tensorOf('f32', [4, 4], Array.from({ length: 16 }, (_, i) => (i < zeros ? 0 : i))), name);
+  const times = (a: Value, b: Value): Value => g.op('matmul', [a, b], { transA: false, transB: false, out: 'f32' })[0]!;
+  const y = times(times(x, weights(12, 'a')), weights(1, 'b'));
+  const reasons = buildPlan(g.finish([{ name: 'y', value: y }]), target).steps.map((s) => s.choice.reason);
+  expect(reasons[0]).toMatch(/75 % of the weights are zero/);
+  expect(reasons[1]).not.toMatch(/zero/);
+});

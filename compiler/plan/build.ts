@@ -6,6 +6,7 @@ import type { KernelCandidate, KernelRequest, Target } from '../../backends/type
 import { coreOp } from '../core/index.js';
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { identifier } from '../emit/writer.js';
+import { macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { formatFormula } from '../ir/formula.js';
 import { dtypes } from '../ir/dtype.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
@@ -57,6 +58,17 @@ type Operand =
   | { readonly kind: 'constant'; readonly tensor: Tensor; readonly name: string }
   | { readonly kind: 'scratch'; readonly bytes: number };
 
+/** From this share of zeros on, a product that multiplies by them anyway says so. */
+const NOTABLE_ZEROS = 0.2;
+
+/** Zeros that no kernel skips are part of the reason: the report must not look as if there were none. */
+function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[]): LayerChoice {
+  const weights = factors.flatMap((t) => (t && t.shape.length >= 2 ? [t] : [])).map((t) => sparsityOf(t, zeroValueOf(t)).zeroFraction);
+  const zeros = Math.max(0, ...weights);
+  if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
+  return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero, but there is no sparse kernel yet` };
+}
+
 /** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
 function lowerNode(graph: Graph, node: Node, target: Target, index: number): DraftStep {
   const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
@@ -87,10 +99,12 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     body = withoutUnread(op.lower(k, node.attrs, inputs, outputs));
     scratch = k.scratchParams;
   }
-  const choice: LayerChoice = best?.choice ?? {
+  const macs = macsOf(graph, node);
+  const choice = withUnusedZeros(best?.choice ?? {
     status: 'reference', kernel: 'loop nest',
-    reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest` : 'not a product: the loop nest is all there is to do',
-  };
+    reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
+      : macs === 0 ? 'not a product: the loop nest is all there is to do' : 'no kernel of the target takes these operands',
+  }, macs === 0 ? [] : constants);
   const isConstant = (id: ValueId): boolean => valueOf(graph, id).constant !== undefined;
   const inParams = inputs.map((t, i): KernelParam => {
     const packed = best?.packed.get(i);
@@ -119,7 +133,6 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
     doc: describe(graph, node, choice), origins: node.origins, params, body,
   };
-  const macs = op.macs?.(node.attrs, node.inputs.map((id) => typeOf(graph, id)), node.outputs.map((id) => typeOf(graph, id))) ?? 0;
   return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands };
 }
 

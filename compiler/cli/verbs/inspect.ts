@@ -1,7 +1,6 @@
 /** `spc inspect`: what is in a model, and how the target would run it. Compiles in memory, writes nothing. */
 import { formatBytes } from '../../io/format.js';
-import { dtypes } from '../../ir/dtype.js';
-import { denseData, type Tensor } from '../../ir/tensor.js';
+import { bytesOfType, sparsityOf, zeroValueOf } from '../../ir/analysis.js';
 import { elementCount, formatType, operandsOf, valueOf, type Graph } from '../../ir/types.js';
 import { compileFromFlags, readModelFile } from '../source.js';
 import type { RunVerb } from '../verb.js';
@@ -14,7 +13,7 @@ interface WeightFacts {
   /** Elements that a kernel may skip: equal to `zero`. */
   readonly zeros: number;
   /** 0, or for integers the value that occurs most often (a quantised zero is the zero point). */
-  readonly zero: number | bigint;
+  readonly zero: number;
   /** ONNX nodes that read it. */
   readonly usedBy: readonly string[];
 }
@@ -22,29 +21,14 @@ interface WeightFacts {
 /** Smaller constants are scales, shapes and biases, not weights. */
 const WEIGHT_ELEMENTS = 32;
 
-function countZeros(t: Tensor): { readonly zeros: number; readonly zero: number | bigint } {
-  const elements = elementCount(t.shape);
-  if (t.kind === 'sparse') return { zeros: elements - t.values.length, zero: 0 };
-  const data = denseData(t), half = t.dtype === 'f16' || t.dtype === 'bf16', counts = new Map<number | bigint, number>();
-  if (dtypes[t.dtype].family === 'float') {
-    let zeros = 0;
-    // Negative zero of the half-width types is a bit pattern of its own.
-    for (const x of data) if (half ? ((x as number) & 0x7fff) === 0 : x === 0) zeros++;
-    return { zeros, zero: 0 };
-  }
-  for (const x of data) counts.set(x, (counts.get(x) ?? 0) + 1);
-  const [zero, zeros] = [...counts].reduce((best, c) => (c[1] > best[1] ? c : best), [0 as number | bigint, 0]);
-  return { zeros, zero };
-}
-
 function weightsOf(graph: Graph): WeightFacts[] {
   const users = new Map<number, string[]>();
   for (const n of graph.nodes) for (const id of operandsOf(n)) users.set(id, [...(users.get(id) ?? []), ...n.origins.map((o) => o.node)]);
   return [...users].flatMap(([id, usedBy]): WeightFacts[] => {
     const { name, constant } = valueOf(graph, id);
     if (!constant || constant.shape.length < 2 || elementCount(constant.shape) < WEIGHT_ELEMENTS) return [];
-    const elements = elementCount(constant.shape);
-    return [{ name, type: formatType(constant), bytes: elements * dtypes[constant.dtype].bytes, elements, ...countZeros(constant), usedBy: [...new Set(usedBy)] }];
+    const zero = zeroValueOf(constant), { nnz, total: elements } = sparsityOf(constant, zero);
+    return [{ name, type: formatType(constant), bytes: bytesOfType(constant), elements, zeros: elements - nnz, zero, usedBy: [...new Set(usedBy)] }];
   });
 }
 
