@@ -114,7 +114,9 @@ export class CLikePrinter {
       case 'cast': return this.castPiece(e);
       case 'load': return this.loadPiece(e);
       case 'splat': return atom(`spc_splat_${t.dtype}x${t.lanes}(${this.expr(e.a)})`);
-      case 'fma': return { text: `${inside(this.piece(e.a), 3)} * ${inside(this.piece(e.b), 3)} + ${inside(this.piece(e.c), 4)}`, level: 4 };
+      case 'fma':
+        if (t.lanes > 1 && !isFloatType(t.dtype)) return atom(`spc_fma_${t.dtype}x${t.lanes}(${this.expr(e.a)}, ${this.expr(e.b)}, ${this.expr(e.c)})`);
+        return { text: `${inside(this.piece(e.a), 3)} * ${inside(this.piece(e.b), 3)} + ${inside(this.piece(e.c), 4)}`, level: 4 };
       case 'dot2': return atom(`spc_dot2_i32x${t.lanes}(${e.buffer} + ${inside(this.piece(e.index), 4)}, ${this.expr(e.b)}, ${this.expr(e.c)})`);
       case 'hsum': return atom(`spc_hsum_${e.a.type.dtype}x${e.a.type.lanes}(${this.expr(e.a)})`);
     }

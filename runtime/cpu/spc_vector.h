@@ -15,6 +15,18 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
+/*
+ * Keeps a sum of integers as it is written. GCC would reorder it (integer addition is associative), compute all products first and
+ * run out of registers.
+ */
+#if defined(__AVX512VL__)
+#define SPC_KEEP(sum) __asm__("" : "+v"(sum))
+#elif defined(__SSE2__)
+#define SPC_KEEP(sum) __asm__("" : "+x"(sum))
+#else
+#define SPC_KEEP(sum) ((void)0)
+#endif
+
 /* Types, loads and stores. */
 #define SPC_VECTOR(type, t, N)                                                                                  \
   typedef type spc_##t##x##N __attribute__((vector_size(sizeof(type) * N)));                                    \
@@ -95,12 +107,24 @@ SPC_PARTIAL(int32_t, i32, 16)
 SPC_PARTIAL(int32_t, i32, 8)
 SPC_PARTIAL(int32_t, i32, 4)
 
+#define SPC_FMA_INTEGER(N)                                                                                      \
+  SPC_INLINE spc_i32x##N spc_fma_i32x##N(spc_i32x##N a, spc_i32x##N b, spc_i32x##N c) { c += a * b; SPC_KEEP(c); return c; }
+SPC_FMA_INTEGER(4)
+#if defined(__AVX2__)
+SPC_FMA_INTEGER(8)
+#endif
+#if defined(__AVX512F__)
+SPC_FMA_INTEGER(16)
+#endif
+
 /* c + x[0] b[2 l] + x[1] b[2 l + 1] in lane l. */
 #define SPC_DOT2_X86(N, N2, set, madd, vector)                                                                  \
   SPC_INLINE spc_i32x##N spc_dot2_i32x##N(const int16_t *x, spc_i16x##N2 b, spc_i32x##N c) {                    \
     int pair;                                                                                                   \
     memcpy(&pair, x, sizeof pair);                                                                              \
-    return c + (spc_i32x##N)madd(set(pair), (vector)b);                                                         \
+    c += (spc_i32x##N)madd(set(pair), (vector)b);                                                               \
+    SPC_KEEP(c);                                                                                                \
+    return c;                                                                                                   \
   }
 #define SPC_DOT2(N, N2)                                                                                         \
   SPC_INLINE spc_i32x##N spc_dot2_i32x##N(const int16_t *x, spc_i16x##N2 b, spc_i32x##N c) {                    \
