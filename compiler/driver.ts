@@ -103,29 +103,43 @@ const same = (path: string, content: string | Uint8Array): boolean => existsSync
 
 /**
  * Writes emitted files. A new folder appears at once or not at all; in an existing one, files are replaced one by one (each by
- * a rename) and only where they changed, so that build systems rebuild what they must.
+ * a rename) and only where they changed, so that build systems rebuild what they must. An interruption (Ctrl-C) waits until
+ * the folder is complete.
  */
 export function writeFiles(files: ReadonlyMap<string, string | Uint8Array>, dir: string): void {
   const parent = dirname(join(dir, '.'));
   mkdirSync(parent, { recursive: true });
-  const temporary = mkdtempSync(join(parent, '.spc-'));
-  chmodSync(temporary, 0o777 & ~process.umask());
+  uninterrupted(() => {
+    const temporary = mkdtempSync(join(parent, '.spc-'));
+    chmodSync(temporary, 0o777 & ~process.umask());
+    try {
+      for (const [path, content] of files) {
+        mkdirSync(dirname(join(temporary, path)), { recursive: true });
+        writeFileSync(join(temporary, path), content);
+      }
+      if (!existsSync(dir) || readdirSync(dir).length === 0) {
+        rmSync(dir, { recursive: true, force: true });
+        renameSync(temporary, dir);
+        return;
+      }
+      for (const [path, content] of files) {
+        if (same(join(dir, path), content)) continue;
+        mkdirSync(dirname(join(dir, path)), { recursive: true });
+        renameSync(join(temporary, path), join(dir, path));
+      }
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
+  });
+}
+
+/** With a listener, a signal is handled by the event loop, that is after `work`; without one it ends the process in the middle. */
+function uninterrupted(work: () => void): void {
+  const wait = (): void => undefined, signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const s of signals) process.on(s, wait);
   try {
-    for (const [path, content] of files) {
-      mkdirSync(dirname(join(temporary, path)), { recursive: true });
-      writeFileSync(join(temporary, path), content);
-    }
-    if (!existsSync(dir) || readdirSync(dir).length === 0) {
-      rmSync(dir, { recursive: true, force: true });
-      renameSync(temporary, dir);
-      return;
-    }
-    for (const [path, content] of files) {
-      if (same(join(dir, path), content)) continue;
-      mkdirSync(dirname(join(dir, path)), { recursive: true });
-      renameSync(join(temporary, path), join(dir, path));
-    }
+    work();
   } finally {
-    rmSync(temporary, { recursive: true, force: true });
+    for (const s of signals) process.off(s, wait);
   }
 }
