@@ -10,7 +10,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test('files that did not change are not written again; other people\'s files stay', () => {
   const dir = join(folder, 'again');
-  writeFiles(new Map([['a.c', 'one'], ['b/c.bin', Uint8Array.of(1, 2)]]), dir);
+  writeFiles(new Map<string, string | Uint8Array>([['a.c', 'one'], ['b/c.bin', Uint8Array.of(1, 2)]]), dir);
   const before = statSync(join(dir, 'a.c'));
   writeFiles(new Map<string, string | Uint8Array>([['a.c', 'one'], ['b/c.bin', Uint8Array.of(3)]]), dir);
   expect(statSync(join(dir, 'a.c'))).toMatchObject({ ino: before.ino, mtimeMs: before.mtimeMs });

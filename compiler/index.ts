@@ -9,7 +9,7 @@
 import { load, type LoadedModel, type LoadOptions, type ModelTypes } from '../runtime/node/load.js';
 import { compileModel, readModel, writeFiles, type CompileOptions as DriverOptions } from './driver.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
-import type { Manifest } from './manifest.js';
+import type { Manifest, Port } from './manifest.js';
 
 export interface CompileOptions extends DriverOptions {
   /** Folder to write to; without it nothing is written. A new folder appears whole or not at all. */
@@ -46,8 +46,7 @@ export async function compile(model: string | Uint8Array, options: CompileOption
 }
 
 export { load, SpcError };
-export type { Diagnostic, LoadedModel, LoadOptions, Manifest, ModelTypes };
-export type { Port } from '../runtime/node/manifest.js';
+export type { Diagnostic, LoadedModel, LoadOptions, Manifest, ModelTypes, Port };
 export type { DType, TypedArray } from './ir/dtype.js';
 export type { DenseTensor, SparseTensor, Tensor } from './ir/tensor.js';
 export { denseTensor } from './ir/tensor.js';

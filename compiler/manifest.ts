@@ -1,58 +1,66 @@
 /** manifest.json: what was compiled, how each layer runs and why. The build folder's machine-readable description. */
-import type { Plan, PlanPort } from './plan/types.js';
-import { dtypes } from './ir/dtype.js';
-import { elementCount } from './ir/types.js';
+import { z } from 'zod';
 import type { Diagnostic } from './diagnostics/diagnostic.js';
+import { bytesOfType } from './ir/analysis.js';
+import { dtypes, type DType } from './ir/dtype.js';
+import type { Plan, PlanPort } from './plan/types.js';
 
-export const MANIFEST_SCHEMA = 1;
+const count = z.number().int().nonnegative();
+const list = <T extends z.ZodType>(item: T) => z.array(item).readonly();
 
-export interface ManifestPort {
-  readonly name: string;
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly bytes: number;
-}
+const portSchema = z.object({
+  name: z.string(),
+  dtype: z.enum(Object.keys(dtypes) as [DType, ...DType[]]),
+  shape: list(count),
+  bytes: count,
+}).readonly();
 
-export interface ManifestLayer {
-  readonly index: number;
-  readonly kernel: string;
+const layerSchema = z.object({
+  index: count,
+  kernel: z.string(),
   /** ONNX nodes that became this layer. */
-  readonly nodes: readonly { readonly name: string; readonly op: string }[];
-  readonly kind: string;
-  readonly status: string;
-  readonly schedule: string;
-  readonly reason: string;
-  readonly macs: number;
-}
+  nodes: list(z.object({ name: z.string(), op: z.string() }).readonly()),
+  kind: z.string(),
+  status: z.enum(['sparse-kernel', 'dense-kernel', 'reference']),
+  schedule: z.string(),
+  reason: z.string(),
+  macs: count,
+}).readonly();
 
-export interface Manifest {
-  readonly schemaVersion: number;
-  readonly spc: string;
-  readonly name: string;
-  readonly target: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly model: { readonly name: string; readonly sha256: string; readonly producer: string };
-  readonly inputs: readonly ManifestPort[];
-  readonly outputs: readonly ManifestPort[];
-  readonly arenaBytes: number;
+/** The file's format and its type at once. Anybody may have edited a build folder: names are safe as file names and symbols. */
+export const manifestSchema = z.object({
+  schemaVersion: z.literal(1),
+  spc: z.string(),
+  name: z.string().regex(/^[A-Za-z_]\w*$/),
+  target: z.string(),
+  options: z.record(z.string(), z.unknown()).readonly(),
+  model: z.object({ name: z.string(), sha256: z.string(), producer: z.string() }).readonly(),
+  inputs: list(portSchema),
+  outputs: list(portSchema),
+  arenaBytes: count,
   /** What the arena would be if no two tensors shared memory. */
-  readonly unsharedBytes: number;
-  readonly weightBytes: number;
-  readonly macs: number;
-  readonly layers: readonly ManifestLayer[];
-  readonly sources: readonly string[];
-  readonly compileFlags: readonly string[];
-  readonly diagnostics: readonly Diagnostic[];
-}
+  unsharedBytes: count,
+  weightBytes: count,
+  macs: count,
+  layers: list(layerSchema),
+  sources: list(z.string().regex(/^[\w.-]+$/)),
+  compileFlags: list(z.string()),
+  diagnostics: list(z.custom<Diagnostic>((d) => typeof d === 'object' && d !== null)),
+}).readonly();
 
-const port = (p: PlanPort): ManifestPort => ({ name: p.name, dtype: p.type.dtype, shape: p.type.shape, bytes: elementCount(p.type.shape) * dtypes[p.type.dtype].bytes });
+export type Manifest = z.infer<typeof manifestSchema>;
+export type ManifestLayer = z.infer<typeof layerSchema>;
+/** An input or output of a compiled model. */
+export type Port = z.infer<typeof portSchema>;
+
+const port = (p: PlanPort): Port => ({ name: p.name, dtype: p.type.dtype, shape: p.type.shape, bytes: bytesOfType(p.type) });
 
 export function buildManifest(plan: Plan, about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>): Manifest {
   return {
-    schemaVersion: MANIFEST_SCHEMA, spc: about.spc, name: about.name, target: plan.target, options: about.options, model: about.model,
+    schemaVersion: 1, spc: about.spc, name: about.name, target: plan.target, options: about.options, model: about.model,
     inputs: plan.inputs.map(port), outputs: plan.outputs.map(port),
     arenaBytes: plan.arenaBytes, unsharedBytes: plan.unsharedBytes,
-    weightBytes: plan.constants.reduce((s, c) => s + elementCount(c.tensor.shape) * dtypes[c.tensor.dtype].bytes, 0),
+    weightBytes: plan.constants.reduce((s, c) => s + bytesOfType(c.tensor), 0),
     macs: plan.steps.reduce((s, x) => s + x.macs, 0),
     layers: plan.steps.map((s, index) => ({
       index, kernel: s.kernel.name, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind,

@@ -4,7 +4,7 @@
  */
 import { IndentationText, Project, QuoteKind, VariableDeclarationKind, Writers, type WriterFunction } from 'ts-morph';
 import { dtypes, type DType } from '../../compiler/ir/dtype.js';
-import type { Manifest, ManifestPort } from '../../compiler/manifest.js';
+import type { Manifest, Port } from '../../compiler/manifest.js';
 
 /** How the elements are stored, where the array's type does not say it. */
 const storage: { readonly [D in DType]?: string } = { f16: ', IEEE binary16 bit patterns', bf16: ', bfloat16 bit patterns', bool: ', 0 or 1' };
@@ -14,7 +14,7 @@ const typeName = (name: string): string => {
   return /^[A-Za-z]/.test(pascal) ? pascal : `Model${pascal}`;
 };
 
-const portType = (ports: readonly ManifestPort[]): WriterFunction => Writers.objectType({
+const portType = (ports: readonly Port[]): WriterFunction => Writers.objectType({
   properties: ports.map((p) => ({
     name: /^[A-Za-z_$][\w$]*$/.test(p.name) ? p.name : JSON.stringify(p.name), isReadonly: true, type: dtypes[p.dtype as DType].array.name,
     docs: [`${p.dtype}[${p.shape.join(', ')}], row-major${storage[p.dtype as DType] ?? ''}`],

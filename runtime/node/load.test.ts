@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Project, ts } from 'ts-morph';
 import { afterAll, describe, expect, test } from 'vitest';
-import { compile, load, SpcError } from '../../compiler/index.js';
+import { compile, load, SpcError, type DType, type Port } from '../../compiler/index.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { node, onnxModel } from '../../test/support/onnx-builder.js';
 import { isas } from '../../backends/cpu/isa.js';
@@ -128,7 +128,7 @@ test('compile in memory writes nothing and reports what it found', async () => {
 });
 
 test('the generated declarations make right calls compile and wrong ones not', () => {
-  const port = (name: string, dtype: string, shape: number[]): { name: string; dtype: string; shape: number[]; bytes: number } => ({ name, dtype, shape, bytes: 0 });
+  const port = (name: string, dtype: DType, shape: number[]): Port => ({ name, dtype, shape, bytes: 0 });
   const texts = nodeFiles({ name: 'my_net2', inputs: [port('x', 'f32', [2]), port('odd "name"/0', 'i64', [1])], outputs: [port('h', 'f16', [2]), port('ok', 'bool', [])] });
   const project = new Project({ compilerOptions: { strict: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler, skipLibCheck: true, types: ['node'], noEmit: true }, skipAddingFilesFromTsConfig: true });
   const root = new URL('../../', import.meta.url).pathname;

@@ -7,8 +7,9 @@ import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import { dtypes, type TypedArray } from '../../compiler/ir/dtype.js';
 import { newArray } from '../../compiler/ir/tensor.js';
 import { elementCount } from '../../compiler/ir/types.js';
+import type { Manifest, Port } from '../../compiler/manifest.js';
 import { buildLibrary, type BuildOptions } from './build-library.js';
-import { readManifest, type BuildManifest, type Port } from './manifest.js';
+import { readManifest } from './manifest.js';
 import { openNativeModel, type NativeModel, type NativeOptions } from './native-model.js';
 
 /** The inputs and outputs of a model by name; `model.d.ts` in a build folder has the model's own. */
@@ -23,7 +24,7 @@ export interface LoadedModel<M extends ModelTypes = ModelTypes> {
   /** Names, element types (f16 and bf16 as bit patterns in Uint16Array, bool as 0/1 in Uint8Array) and row-major shapes. */
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  readonly manifest: BuildManifest;
+  readonly manifest: Manifest;
   /**
    * One inference, synchronous, on the calling thread.
    * @param outputs arrays to write into; new ones are made for those not given
@@ -66,7 +67,7 @@ export function missingInstructions(flags: readonly string[], host: Isa): string
   return wanted && wanted.lanes > host.lanes ? wanted.name : undefined;
 }
 
-function wrap<M extends ModelTypes>(native: NativeModel, manifest: BuildManifest): LoadedModel<M> {
+function wrap<M extends ModelTypes>(native: NativeModel, manifest: Manifest): LoadedModel<M> {
   const take = (kind: string, port: Port, array: TypedArray | undefined): TypedArray => {
     const wanted = dtypes[port.dtype].array, count = elementCount(port.shape);
     if (array instanceof wanted && array.length === count) return array;

@@ -3,38 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
-import { dtypes, type DType } from '../../compiler/ir/dtype.js';
-import { MANIFEST_SCHEMA, type Manifest } from '../../compiler/manifest.js';
+import { manifestSchema, type Manifest } from '../../compiler/manifest.js';
 
-const port = z.object({
-  name: z.string(),
-  dtype: z.enum(Object.keys(dtypes) as [DType, ...DType[]]),
-  shape: z.array(z.number().int().nonnegative()),
-  bytes: z.number().int().nonnegative(),
-});
-
-/** What running a model needs of the manifest; the rest is passed through. */
-const schema = z.looseObject({
-  schemaVersion: z.literal(MANIFEST_SCHEMA),
-  name: z.string().regex(/^[A-Za-z_]\w*$/),
-  target: z.string(),
-  inputs: z.array(port),
-  outputs: z.array(port),
-  layers: z.array(z.looseObject({ index: z.number(), kernel: z.string() })),
-  sources: z.array(z.string().regex(/^[\w.-]+$/)),
-  compileFlags: z.array(z.string()),
-});
-
-export interface Port {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly bytes: number;
-}
-
-export type BuildManifest = Omit<Manifest, 'inputs' | 'outputs'> & { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] };
-
-export function readManifest(folder: string): BuildManifest {
+export function readManifest(folder: string): Manifest {
   const path = join(folder, 'manifest.json');
   let text: string;
   try {
@@ -50,7 +21,7 @@ export function readManifest(folder: string): BuildManifest {
   } catch (error) {
     throw broken((error as Error).message);
   }
-  const parsed = schema.safeParse(json);
+  const parsed = manifestSchema.safeParse(json);
   if (!parsed.success) throw broken(z.prettifyError(parsed.error).replaceAll('\n', ' '));
-  return parsed.data as unknown as BuildManifest;
+  return parsed.data;
 }

@@ -6,7 +6,7 @@ import { dtypes, type DType } from '../../compiler/ir/dtype.js';
 import { denseTensor, tensorBytes, type Tensor } from '../../compiler/ir/tensor.js';
 import { elementCount } from '../../compiler/ir/types.js';
 import type { CompileResult } from '../../compiler/driver.js';
-import type { ManifestPort } from '../../compiler/manifest.js';
+import type { Port } from '../../compiler/manifest.js';
 import { failureOf, runProcess } from './processes.js';
 
 export interface NativeOptions {
@@ -121,7 +121,7 @@ export async function linkDriver(dir: string, names: readonly string[], objects:
 const exitMeanings: Readonly<Record<number, string>> = { 2: 'could not read its inputs', 3: 'create failed', 4: 'run failed', 5: 'a second run on the same context gave other bits' };
 
 /** Runs a model on input tensors. @returns its outputs, or the problem in words */
-export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly ManifestPort[]): Promise<readonly Tensor[] | string> {
+export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly Port[]): Promise<readonly Tensor[] | string> {
   const inFile = join(dir, `${label}.in`), outFile = join(dir, `${label}.out`);
   writeFileSync(inFile, Buffer.concat(inputs.map(tensorBytes)));
   const run = await runProcess(join(dir, 'driver'), [String(index), inFile, outFile], { timeoutMs: 60_000 });
