@@ -52,7 +52,7 @@ export interface CompileResult {
   readonly passRuns: readonly PassRun[];
 }
 
-export const spcVersion = (): string => (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
+const spcVersion = (): string => (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
 
 /**
  * Compiles a model in memory.

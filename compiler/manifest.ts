@@ -49,7 +49,6 @@ export const manifestSchema = z.object({
 }).readonly();
 
 export type Manifest = z.infer<typeof manifestSchema>;
-export type ManifestLayer = z.infer<typeof layerSchema>;
 /** An input or output of a compiled model. */
 export type Port = z.infer<typeof portSchema>;
 

@@ -1,7 +1,7 @@
 /** The CMake project around the CUDA source: nvcc where it is found, else the emulation on the host. */
 
 /** Flags of the host compiler for the emulation. -fwrapv: ONNX integers wrap. */
-export const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
+const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
 /** Flags of nvcc. The architecture is the user's choice (CMAKE_CUDA_ARCHITECTURES). */
 export const nvccFlags = ['-std=c++17', '-O3'] as const;
 

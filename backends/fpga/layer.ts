@@ -9,7 +9,7 @@ import type { StepPorts } from './dataflow.js';
 import { hlsDialect } from './dialect.js';
 
 /** Name of the stream behind a kernel parameter. */
-export const streamOf = (param: string): string => `${param}_stream`;
+const streamOf = (param: string): string => `${param}_stream`;
 
 /**
  * @param symbol name of the function

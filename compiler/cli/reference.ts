@@ -15,7 +15,7 @@ function flagTable(names: readonly FlagName[]): string[] {
 
 export function commandLineReference(): string {
   return [
-    '# Command line', '', '<!-- Printed from compiler/cli by its tests (npx vitest run compiler/cli -u). Do not edit. -->', '',
+    '# Command line', '', 'Generated from compiler/cli by `npm run docs`. Do not edit.', '',
     'Results go to standard output, everything else to standard error. `-` as the model reads it from standard input.', '',
     ...verbs.flatMap((v) => [
       `## spc ${[v.name, ...v.args.map((a) => a.syntax)].join(' ')}`, '', `${v.summary[0]!.toUpperCase()}${v.summary.slice(1)}.`, '',

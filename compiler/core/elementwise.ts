@@ -1,5 +1,5 @@
 import { NodeProblem } from '../diagnostics/diagnostic.js';
-import { elementCount, type TensorType } from '../ir/types.js';
+import type { TensorType } from '../ir/types.js';
 import { add, asIndex, load, mul, substituteArgs } from '../kir/build.js';
 import type { TensorRef } from '../kir/kernel-builder.js';
 import type { Expr } from '../kir/types.js';
@@ -31,7 +31,7 @@ export function broadcastShapes(...shapes: readonly (readonly number[])[]): numb
  * Merges neighbouring dimensions that every operand walks with one stride, so that a loop nest is as flat as it can be.
  * `strides[o][d]` is operand o's stride in dimension d (0 where it is broadcast).
  */
-export function coalesce(shape: readonly number[], strides: readonly (readonly number[])[]): { shape: number[]; strides: number[][] } {
+function coalesce(shape: readonly number[], strides: readonly (readonly number[])[]): { shape: number[]; strides: number[][] } {
   const outShape: number[] = [];
   const outStrides: number[][] = strides.map(() => []);
   shape.forEach((extent, d) => {
@@ -49,7 +49,7 @@ export function coalesce(shape: readonly number[], strides: readonly (readonly n
 }
 
 /** Strides of `t` walked in `shape`: 0 where `t` is broadcast. */
-export const broadcastStrides = (t: TensorRef, shape: readonly number[]): number[] =>
+const broadcastStrides = (t: TensorRef, shape: readonly number[]): number[] =>
   shape.map((_, d) => {
     const own = d - shape.length + t.shape.length;
     return own < 0 || t.shape[own] === 1 ? 0 : t.strides[own]!;
@@ -76,5 +76,3 @@ export const elementwise = defineCoreOp<ElementwiseAttrs>({
     });
   },
 });
-
-export const isEmpty = (t: TensorType): boolean => elementCount(t.shape) === 0;

@@ -74,5 +74,3 @@ export const codes = {
   SPC9013: { title: 'verifier: inference', explanation: 'A bug in spc: a node has other types than its operator infers.' },
   SPC9014: { title: 'verifier: epilogue', explanation: 'A bug in spc: an epilogue is attached where it cannot be, or does not fit its inputs.' },
 } as const satisfies { readonly [code: string]: CodeInfo };
-
-export type Code = keyof typeof codes;

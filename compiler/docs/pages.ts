@@ -3,6 +3,7 @@ import { targetNames, targets } from '../../backends/index.js';
 import { passesMarkdown } from '../../passes/pipeline.js';
 import { codes } from '../diagnostics/codes.js';
 import { exitCodeMeanings } from '../cli/exit-codes.js';
+import { commandLineReference } from '../cli/reference.js';
 
 const generated = (from: string): string => `Generated from ${from} by \`npm run docs\`. Do not edit.`;
 
@@ -31,6 +32,7 @@ function targetsPage(): string {
 
 /** Contents of the generated pages by path. docs/ops.md and docs/models.md come from test runs instead. */
 export const pages = (): ReadonlyMap<string, string> => new Map([
+  ['docs/command-line.md', commandLineReference()],
   ['docs/diagnostics.md', diagnosticsPage()],
   ['docs/passes.md', passesMarkdown()],
   ['docs/targets.md', targetsPage()],

@@ -1,10 +1,9 @@
 /** What every target with the C ABI of runtime/include/spc.h emits alike: file heads, the model's header, its description. */
-import { dtypes } from '../ir/dtype.js';
-import { elementCount, formatType, type TensorType } from '../ir/types.js';
+import { bytesOfType } from '../ir/analysis.js';
+import { formatType } from '../ir/types.js';
 import type { Plan, PlanPort } from '../plan/types.js';
 import { commentSafe, Writer } from './writer.js';
 
-export const portBytes = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;
 export const commentBlock = (lines: readonly string[]): string => `/*\n${lines.map((l) => ` * ${commentSafe(l)}`).join('\n')}\n */\n`;
 
 /** Head of every emitted file. */
@@ -20,7 +19,7 @@ export function infoTables(plan: Plan, name: string, sizes: { readonly contextBy
   const ports = (kind: string, list: readonly PlanPort[]): void => {
     list.forEach((p, i) => w.line(`static const int64_t spc_${kind}_${i}_shape[] = {${p.type.shape.length ? p.type.shape.join(', ') : '1'}};`));
     w.line(`static const spc_tensor_info spc_${kind}_infos[] = {`);
-    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, spc_${kind}_${i}_shape, ${portBytes(p.type)}},`));
+    list.forEach((p, i) => w.line(`  {${JSON.stringify(p.name)}, SPC_${p.type.dtype.toUpperCase()}, ${p.type.shape.length}, spc_${kind}_${i}_shape, ${bytesOfType(p.type)}},`));
     if (list.length === 0) w.line('  {"", SPC_F32, 0, 0, 0}');
     w.line('};');
   };
@@ -40,7 +39,7 @@ export function infoTables(plan: Plan, name: string, sizes: { readonly contextBy
 /** <name>.h; `extra` are the target's own declarations. */
 export function modelHeader(plan: Plan, name: string, top: string, extra = ''): string {
   const guard = `${name.toUpperCase()}_H`;
-  const ports = (list: readonly PlanPort[]): string => list.map((p, i) => ` *   [${i}] ${commentSafe(p.name)}: ${formatType(p.type)}, ${portBytes(p.type)} bytes`).join('\n');
+  const ports = (list: readonly PlanPort[]): string => list.map((p, i) => ` *   [${i}] ${commentSafe(p.name)}: ${formatType(p.type)}, ${bytesOfType(p.type)} bytes`).join('\n');
   return `${top}#ifndef ${guard}
 #define ${guard}
 #include "spc.h"

@@ -1,7 +1,7 @@
 /** Constants of a plan as C: named arrays where small, one aligned binary where large. */
-import { dtypes } from '../ir/dtype.js';
+import { bytesOfType } from '../ir/analysis.js';
 import { denseData, tensorBytes } from '../ir/tensor.js';
-import { elementCount, formatType } from '../ir/types.js';
+import { formatType } from '../ir/types.js';
 import { cTypes, literal } from './c-like.js';
 import { commentSafe } from './writer.js';
 import type { Plan, PlanConstant } from '../plan/types.js';
@@ -9,7 +9,7 @@ import type { Plan, PlanConstant } from '../plan/types.js';
 /** Weights up to this many bytes are C arrays; above, a binary file. */
 export const EMBED_LIMIT = 192 * 1024;
 
-const constantBytes = (c: PlanConstant): number => elementCount(c.tensor.shape) * dtypes[c.tensor.dtype].bytes;
+const constantBytes = (c: PlanConstant): number => bytesOfType(c.tensor);
 export const weightBytes = (plan: Plan): number => plan.constants.reduce((s, c) => s + constantBytes(c), 0);
 
 /** A constant as a C array, aligned where asked. f16 and bf16 are their bit patterns. */

@@ -2,7 +2,7 @@
 import { coreOp } from '../core/index.js';
 import { dtypes } from './dtype.js';
 import { numberAt, type Tensor } from './tensor.js';
-import { elementCount, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType, type ValueId } from './types.js';
+import { elementCount, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType } from './types.js';
 
 export interface SparsityFacts {
   readonly nnz: number;
@@ -37,7 +37,6 @@ export function zeroValueOf(t: Tensor): number {
 }
 
 export const bytesOfType = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;
-export const bytesOfValue = (graph: Graph, id: ValueId): number => bytesOfType(typeOf(graph, id));
 
 /** Multiply-accumulates of the dense computation; 0 for operators that are not made of them. */
 export const macsOf = (graph: Graph, node: Node): number =>

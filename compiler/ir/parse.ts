@@ -24,7 +24,7 @@ const binaryOps: ReadonlySet<string> = new Set<BinaryOp>(['add', 'sub', 'mul', '
 const compareOps: ReadonlySet<string> = new Set<CompareOp>(['eq', 'ne', 'lt', 'le', 'gt', 'ge']);
 
 /** Random values that depend on the hash alone: small integers for integer types, [-1, 1) for floats. */
-export function randomConstant({ type, sha, nnz }: ElidedConstant): Tensor {
+function randomConstant({ type, sha, nnz }: ElidedConstant): Tensor {
   let state = Number.parseInt(sha.slice(0, 8), 16) >>> 0 || 1;
   const next = (): number => { // xorshift32 (Marsaglia 2003)
     state ^= state << 13; state >>>= 0; state ^= state >>> 17; state ^= state << 5; state >>>= 0;

@@ -25,7 +25,7 @@ const SMALL = 16;
 const typeText = (t: KType): string => (t.lanes === 1 ? t.dtype : `${t.dtype}x${t.lanes}`);
 
 /** A number so that it reads back as itself; bigints end in n. */
-export function literalText(v: number | bigint): string {
+function literalText(v: number | bigint): string {
   if (typeof v === 'bigint') return `${v}n`;
   return Object.is(v, -0) ? '-0' : String(v);
 }
@@ -50,7 +50,7 @@ export function formatExpr(e: Expr): string {
 }
 
 /** Field names that hold expressions in the attributes of core operators. */
-export const exprAttributes: ReadonlySet<string> = new Set(['expr', 'map']);
+const exprAttributes: ReadonlySet<string> = new Set(['expr', 'map']);
 
 function attrText(value: unknown, field = ''): string {
   if (value === undefined) return 'undefined';

@@ -21,7 +21,7 @@ export interface SparseTensor extends TensorType {
 export type Tensor = DenseTensor | SparseTensor;
 
 /** Largest tensor in bytes: what a JavaScript typed array of any element type can hold. */
-export const MAX_TENSOR_BYTES = 2 ** 32;
+const MAX_TENSOR_BYTES = 2 ** 32;
 
 /** Checks that all dims are non-negative and their product addressable; returns the element count. */
 export function checkedElementCount(dtype: DType, shape: readonly number[]): number {

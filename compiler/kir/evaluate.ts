@@ -1,6 +1,6 @@
 /** The reference evaluator: prints kernel IR as JavaScript and runs it. An operator is thereby defined exactly once. */
 import { coreOp, type OpKind } from '../core/index.js';
-import { dtypes, type DType, type TypedArray } from '../ir/dtype.js';
+import type { DType, TypedArray } from '../ir/dtype.js';
 import { bf16ToNumber, denseData, denseTensor, f16ToNumber, newArray, numberToBf16, numberToF16, type DenseTensor, type Tensor } from '../ir/tensor.js';
 import { elementCount, operandsOf, valueOf, type Graph, type Node, type TensorType, type ValueId } from '../ir/types.js';
 import { KernelBuilder, tensorRef, type BoundEpilogue } from './kernel-builder.js';
@@ -71,4 +71,3 @@ function missing(id: ValueId): never {
   throw new Error(`SPC9001: value %${id} is read before it is computed`);
 }
 
-export const bytesOf = (t: TensorType): number => elementCount(t.shape) * dtypes[t.dtype].bytes;

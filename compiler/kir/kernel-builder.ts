@@ -1,8 +1,8 @@
 /** Builds one kernel: names its parameters, addresses strided tensors, applies the epilogue at every store. */
 import type { DType } from '../ir/dtype.js';
-import { contiguousStrides, elementCount, type Origin, type TensorType } from '../ir/types.js';
+import { contiguousStrides, elementCount, type TensorType } from '../ir/types.js';
 import { add, asIndex, cast, forLoop, load, mapExpr, mul, ref, store } from './build.js';
-import type { Expr, Kernel, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
+import type { Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
 
 /** A tensor as a kernel sees it: a parameter, and where element (i, j, ...) lies from its pointer. */
 export interface TensorRef extends TensorType {
@@ -30,7 +30,7 @@ export interface BoundEpilogue {
  * The epilogue's expression on a computed value, which is taken in the element type that the expression reads: sums of f16 are
  * f32 until here.
  */
-export function applyEpilogue(epilogue: BoundEpilogue, value: Expr, operands: readonly Expr[]): Expr {
+function applyEpilogue(epilogue: BoundEpilogue, value: Expr, operands: readonly Expr[]): Expr {
   return mapExpr(epilogue.expr, (x) => {
     if (x.kind !== 'arg') return x;
     if (x.index === 0) return cast(value, x.type.dtype);
@@ -130,7 +130,3 @@ export function paramOf(t: TensorRef, role: KernelParam['role']): KernelParam {
   const last = t.shape.reduce((s, d, i) => s + Math.max(0, d - 1) * Math.abs(t.strides[i]!), t.offset);
   return { name: t.param, dtype: t.dtype, size: elementCount(t.shape) === 0 ? 0 : last + 1, role };
 }
-
-export const finishKernel = (k: KernelBuilder, name: string, doc: readonly string[], origins: readonly Origin[],
-  params: readonly KernelParam[], body: readonly Stmt[]): Kernel =>
-  ({ name, doc, origins, params: [...params, ...k.scratchParams], body });

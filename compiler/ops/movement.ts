@@ -71,7 +71,7 @@ const transpose = defineOnnxOp({
 });
 
 /** Numpy's meaning of start:end:step in a dimension of `extent` elements. */
-export function sliceRange(start: number, end: number, step: number, extent: number): { readonly start: number; readonly count: number } {
+function sliceRange(start: number, end: number, step: number, extent: number): { readonly start: number; readonly count: number } {
   if (step === 0) throw new NodeProblem('SPC2006', 'a slice with step 0');
   const fromEnd = (i: number): number => (i < 0 ? i + extent : i);
   const [low, high] = step > 0 ? [0, extent] : [-1, extent - 1];

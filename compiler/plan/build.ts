@@ -6,7 +6,7 @@ import type { KernelCandidate, KernelRequest, Target } from '../../backends/type
 import { coreOp } from '../core/index.js';
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { identifier } from '../emit/writer.js';
-import { macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
+import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { formatFormula } from '../ir/formula.js';
 import { dtypes } from '../ir/dtype.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
@@ -17,10 +17,7 @@ import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
 import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
 
-const bytesOf = (graph: Graph, id: ValueId): number => {
-  const t = typeOf(graph, id);
-  return elementCount(t.shape) * dtypes[t.dtype].bytes;
-};
+const bytesOf = (graph: Graph, id: ValueId): number => bytesOfType(typeOf(graph, id));
 
 /** Follows renaming nodes (reshape) to the value whose memory is really used. */
 function storageRoots(graph: Graph): Map<ValueId, ValueId> {

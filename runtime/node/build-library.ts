@@ -47,7 +47,7 @@ export async function findCompiler(wanted?: string): Promise<CCompiler | undefin
   return undefined;
 }
 
-export function defaultCacheDir(): string {
+function defaultCacheDir(): string {
   const env = process.env;
   if (env['SPC_CACHE_DIR']) return env['SPC_CACHE_DIR'];
   if (process.platform === 'win32') return join(env['LOCALAPPDATA'] ?? join(homedir(), 'AppData', 'Local'), 'spc');

@@ -50,7 +50,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
 };
 
 /** A folder that cannot be written is the user's to mend, not a bug. */
-export function writeOrExplain(files: CompileResult['files'], dir: string): void {
+function writeOrExplain(files: CompileResult['files'], dir: string): void {
   try {
     writeFiles(files, dir);
   } catch (error) {

@@ -1,14 +1,7 @@
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { packageRoot } from '../emit/runtime-files.js';
-import { commandLineReference } from './reference.js';
 import { writeReproducer } from './reproducer.js';
-
-test('docs/command-line.md is what the tables say', async () => {
-  await expect(commandLineReference()).toMatchFileSnapshot(join(packageRoot(), 'docs', 'command-line.md'));
-});
 
 test('a bug leaves a file with the stack, its cause, and the graph where there is one', () => {
   const error = Object.assign(new Error('outer', { cause: new Error('inner') }), { reproducer: { text: '// pipeline: a,b\ngraph {}' } });
