@@ -1,5 +1,5 @@
 /**
- * The plan: what a target runs, in order, on which memory. A public artifact (plan.json) and the last target-independent form.
+ * The plan: what a target runs, in order, on which memory. The last form that all targets share; manifest.json is its summary.
  */
 import type { Tensor } from '../ir/tensor.js';
 import type { NodeId, Origin, TensorType, ValueId } from '../ir/types.js';
