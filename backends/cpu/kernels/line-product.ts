@@ -53,7 +53,10 @@ export interface Weights {
   base?(line: readonly Expr[]): Expr;
 }
 
+/** Steps of a run that are written out. */
 const MAX_UNROLLED = 10;
+/** Values in registers at a time, so that compilers do not spill; lanes of a step beside which a loop's overhead is small. */
+const MAX_LIVE = 40, LONG_STEP = 200;
 /** Weights beyond this share the second cache level badly with x: read each block once and pass all lines by it. */
 const LARGE_WEIGHTS = 400_000;
 
@@ -171,12 +174,17 @@ function sumTile(k: KernelBuilder, p: LineProduct, tiling: Tiling, t: ReachedTil
         assign(names[u]![point]![j]!, fma(splat(element.ref, v.lanes), vectors[j]!.ref, accumulator(u, point, j))))];
     })];
   };
+  // Where neighbouring points read the same elements, compilers keep those in registers across written-out steps, and spill when
+  // there are too many. A loop forgets them; it costs little where a step is long.
+  const window = p.taps.count * p.taps.stride, overlap = p.taps.count > 1 && p.pointStride < window;
+  const live = t.size * b.vectors.length + (overlap ? ((t.size - 1) * p.pointStride + window) / p.depthStride : 0);
+  const most = live > MAX_LIVE && t.size * b.width >= LONG_STEP ? split : MAX_UNROLLED;
   /** Sum over `length` consecutive steps, `xStride` apart in x. */
   const run = (length: number, xStride: number, x: Expr, w: Expr, reach: readonly [number, number]): Stmt[] => {
     const [x1, w1] = [k.let('x1', x), k.let('w1', w)];
     const step = (u: number, at: Expr): Stmt[] => addStep(u, add(x1.ref, mul(at, xStride)), add(w1.ref, mul(at, stride)), reach);
     const head = [x1.declare, w1.declare];
-    if (length <= MAX_UNROLLED) return [...head, ...Array.from({ length }, (_, i) => step(i % split, asIndex(i))).flat()];
+    if (length <= most) return [...head, ...Array.from({ length }, (_, i) => step(i % split, asIndex(i))).flat()];
     const i = k.name('k'), whole = length - (length % split);
     return [
       ...head,
