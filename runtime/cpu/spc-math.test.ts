@@ -96,8 +96,7 @@ const has = (compiler: string): boolean => spawnSync(compiler, ['--version']).st
 const flags = spawnSync('grep', ['-c', 'avx512vl', '/proc/cpuinfo']).status === 0 ? ['-march=x86-64-v4'] : [];
 const builds: [string, string[]][] = [['gcc', ['-O3', ...flags]], ['gcc', ['-O1', '-fsanitize=undefined', '-fno-sanitize-recover=all']], ['clang', ['-O2', ...flags]]];
 
-test.each(builds)('functions are within a few ulp: %s %s', (compiler, options) => {
-  if (!has(compiler)) return console.warn(`skipped: no ${compiler} here`);
+for (const [compiler, options] of builds) test.skipIf(!has(compiler))(`functions are within a few ulp: ${compiler} ${options.join(' ')}`, () => {
   const program = build(compiler, [...options, '-DSTEP=60013'], 'accuracy', accuracy);
   const rows = execFileSync(program, { encoding: 'utf8' }).trim().split('\n').map((l) => l.split(' '));
   expect(rows.length).toBe(6 * 4 + 5 * 3);
@@ -108,8 +107,7 @@ test.each(builds)('functions are within a few ulp: %s %s', (compiler, options) =
   }
 }, 60_000);
 
-test.each(builds)('conversions, integers and partial vectors: %s %s', (compiler, options) => {
-  if (!has(compiler)) return console.warn(`skipped: no ${compiler} here`);
+for (const [compiler, options] of builds) test.skipIf(!has(compiler))(`conversions, integers and partial vectors: ${compiler} ${options.join(' ')}`, () => {
   const program = build(compiler, options, 'conversions', conversions);
   const n = 1 << 16, input = new Float32Array(n), bits = new Uint32Array(input.buffer);
   // every exponent, and numbers between and beside neighbouring halves
