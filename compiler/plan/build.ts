@@ -128,18 +128,20 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
   const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const kernel: Kernel = {
     name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
-    doc: describe(graph, node, choice), origins: node.origins, params, body,
+    doc: describe(graph, node, choice, params.map((p) => p.name)), origins: node.origins, params, body,
   };
   return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands };
 }
 
-function describe(graph: Graph, node: Node, choice: LayerChoice): string[] {
-  const io = (ids: readonly ValueId[]): string => ids.map((id) => `${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
+/** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
+function describe(graph: Graph, node: Node, choice: LayerChoice, params: readonly string[]): string[] {
+  const io = (ids: readonly ValueId[], first: number): string =>
+    ids.map((id, i) => `${params[first + i]} = ${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
   const origin = node.origins.map((o) => `${o.op} '${o.node}'`).join(', ');
   return [
     `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
-    `in:  ${io(operandsOf(node))}`,
-    `out: ${io(node.outputs)}`,
+    `in:  ${io(operandsOf(node), 0)}`,
+    `out: ${io(node.outputs, operandsOf(node).length)}`,
     ...(node.epilogue ? [`out = ${formatFormula(node.epilogue.expr, [node.kind, ...node.epilogue.inputs.map((id) => valueOf(graph, id).name)])}`] : []),
     `${choice.status}: ${choice.kernel} (${choice.reason})`,
   ];
