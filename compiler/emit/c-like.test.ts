@@ -24,6 +24,8 @@ test('parentheses are where the compiler or the reader needs them', () => {
   expect(print.expr(load('x', 'f32', add(mul(i, 4), j)))).toBe('x[i * 4 + j]');
   expect(print.expr(mul(add(i, j), 3))).toBe('(i + j) * 3');
   expect(print.expr(sub(i, sub(j, 1)))).toBe('i - (j - 1)');
+  expect(print.expr(add(mul(i, 4), -7))).toBe('i * 4 - 7');
+  expect(print.expr(sub(25, sub(j, 1)))).toBe('26 - j');
   expect(print.expr(and(compare('ge', sub(i, 1), 0), compare('lt', i, 8)))).toBe('i - 1 >= 0 && i < 8');
   expect(print.expr(select(compare('lt', i, j), i, index(0)))).toBe('i < j ? i : 0');
   expect(print.expr(unary('neg', add(ref('a', 'f32'), f32(1))))).toBe('-(a + 1.0f)');

@@ -135,6 +135,9 @@ export class CLikePrinter {
     if ((e.op === 'div' || e.op === 'mod') && !isFloatType(t) && t !== 'index' && !(e.b.kind === 'const' && Number(e.b.value) !== 0)) {
       return atom(`spc_i${e.op}(${this.expr(e.a)}, ${this.expr(e.b)})`);
     }
+    if (e.op === 'add' && t === 'index' && e.b.kind === 'const' && e.b.value < 0) {
+      return this.infixPiece('-', e.a, { ...e.b, value: -Number(e.b.value) });
+    }
     const piece = this.infixPiece((t === 'bool' && e.type.lanes === 1 && logical[e.op]) || infix[e.op]!, e.a, e.b);
     // C computes small integers as int: bring the result back into its type
     return isSmallInt(t) && e.type.lanes === 1 ? { text: `(${this.dialect.value[t]})(${piece.text})`, level: 2 } : piece;

@@ -57,6 +57,10 @@ export function binary(op: BinaryOp, a: Expr, b: Expr): Expr {
     }
     if (op === 'add') { if (isConst(a, 0)) return b; if (isConst(b, 0)) return a; }
     if (op === 'sub' && isConst(b, 0)) return a;
+    // c1 - (x - c2) -> (c1 + c2) - x
+    if (op === 'sub' && a.kind === 'const' && b.kind === 'binary' && b.op === 'sub' && b.b.kind === 'const') {
+      return binary('sub', index(Number(a.value) + Number(b.b.value)), b.a);
+    }
     if (op === 'mul') { if (isConst(a, 1)) return b; if (isConst(b, 1)) return a; if (isConst(a, 0) || isConst(b, 0)) return index(0); }
     if (op === 'div' && isConst(b, 1)) return a;
     if (op === 'mod' && isConst(b, 1)) return index(0);
