@@ -26,7 +26,7 @@ export interface Failed {
   readonly phase: 'compile' | 'build' | 'run' | 'compare';
   readonly message: string;
 }
-/** The expected data contradict ONNX's specification; spc's outputs equal those of ONNX Runtime, where that is installed. */
+/** The data contradict the specification (then spc's outputs equal those of ONNX Runtime, where that is installed) or the case's own model. */
 export interface Disputed {
   readonly status: 'disputed';
   readonly reason: string;

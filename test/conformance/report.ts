@@ -94,7 +94,7 @@ ${table(['suite', 'cases', 'pass', 'pass, inputs bound', 'disputed', 'unsupporte
 
 Cases ${casesHash(results)}. Unsupported by diagnostic: ${codes.map((c) => `${c} ${refused.filter((o) => o.code === c).length}`).join(', ') || 'none'}.
 
-Disputed are cases whose expected outputs contradict the specification; there spc's outputs equal ONNX Runtime's:
+Disputed are cases whose data contradict the specification (there spc's outputs equal ONNX Runtime's) or their own model:
 
 ${results.flatMap((r) => (r.outcome.status === 'disputed' ? [`- ${r.suite}/${r.name}: ${r.outcome.reason}`] : [])).join('\n') || '- none'}
 

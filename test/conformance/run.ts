@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CpuName } from '../../backends/cpu/target.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
+import { formatType } from '../../compiler/ir/types.js';
 import { modelPath, type ConformanceCase, type DataSet } from '../support/conformance-data.js';
 import { compareTensors, onnxTolerance } from '../support/compare.js';
 import { buildObjects, linkDriver, precompileHeaders, runDriver, type NativeOptions } from '../support/native.js';
@@ -95,7 +96,10 @@ async function checkSets(dir: string, index: number, c: Compiled, sets: readonly
     if (missing !== undefined) return { status: 'fail', phase: 'run', message: String(missing) };
     const tensors = given.flatMap((t) => (typeof t === 'string' ? [] : [t]));
     const misfit = tensors.findIndex((t, i) => t.dtype !== inputs[i]!.dtype || t.shape.join() !== inputs[i]!.shape.join());
-    if (misfit >= 0) return { status: 'fail', phase: 'run', message: `input '${inputs[misfit]!.name}' was compiled as ${inputs[misfit]!.dtype}[${inputs[misfit]!.shape}], the data is ${tensors[misfit]!.dtype}[${tensors[misfit]!.shape}]` };
+    if (misfit >= 0) {
+      // an archive of 2022 has such data
+      return { status: 'disputed', reason: `the data of input '${inputs[misfit]!.name}' are ${formatType(tensors[misfit]!)}, the model declares ${inputs[misfit]!.dtype}[${inputs[misfit]!.shape.join(',')}]` };
+    }
     const actual = await runDriver(dir, index, `${name}.${s}`, tensors, outputs);
     if (typeof actual === 'string') return { status: 'fail', phase: 'run', message: actual };
     if (actual.length !== set.outputs.length) return { status: 'fail', phase: 'compare', message: `${actual.length} outputs, expected ${set.outputs.length}` };

@@ -33,6 +33,7 @@ addCase('wrong_value', relu, [x], [tensorOf('f32', [4], [1, 0, 3, 1])]);
 addCase('wrong_shape', relu, [x], [tensorOf('f32', [2, 2], [1, 0, 3, 0])]);
 addCase('bound', reshape, [x, tensorOf('i64', [2], [2, 2])], [tensorOf('f32', [2, 2], [1, -2, 3, -4])]);
 addCase('symbolic', { ...relu, inputs: { x: { dtype: 'f32', shape: ['n'] } }, outputs: { y: { dtype: 'f32', shape: ['n'] } } }, [x], [tensorOf('f32', [4], [1, 0, 3, 0])]);
+addCase('misfit', relu, [tensorOf('f32', [3], [1, 2, 3])], [tensorOf('f32', [3], [1, 2, 3])]);
 addCase('unknown_operator', { ...relu, nodes: [node('NoSuchOperator', ['x'], ['y'])] }, [x], [x]);
 addCase('blamed_wrongly', { ...relu, nodes: [node('Relu', ['z'], ['y'])] }, [x], [x]);
 
@@ -44,13 +45,14 @@ test.skipIf(!hasTool('gcc'))('every case ends in one of the stated ways, for a s
   expect(outcome['bound']).toEqual({ status: 'pass-bound', bound: ['shape'] });
   expect(outcome['wrong_value']).toMatchObject({ status: 'fail', phase: 'compare', message: expect.stringContaining('element 3 is 0, expected 1') as unknown });
   expect(outcome['wrong_shape']).toMatchObject({ status: 'fail', phase: 'compare', message: expect.stringContaining('f32[4], expected f32[2,2]') as unknown });
+  expect(outcome['misfit']).toEqual({ status: 'disputed', reason: "the data of input 'x' are f32[3], the model declares f32[4]" });
   expect(outcome['unknown_operator']).toMatchObject({ status: 'unsupported', code: 'SPC1003', op: 'NoSuchOperator' });
   // a diagnostic that finds fault with the model is no "unsupported"
   expect(outcome['blamed_wrongly']).toMatchObject({ status: 'fail', phase: 'compile', message: expect.stringContaining('SPC1008') as unknown });
 
-  expect(countsOf(results)).toEqual({ pass: 2, 'pass-bound': 1, disputed: 0, unsupported: 1, fail: 3 });
+  expect(countsOf(results)).toEqual({ pass: 2, 'pass-bound': 1, disputed: 1, unsupported: 1, fail: 3 });
   expect(failures(results).map((f) => f.split(' ')[0])).toEqual(['node/blamed_wrongly', 'node/wrong_shape', 'node/wrong_value']);
   expect(operatorsDocument(results)).toContain('| NoSuchOperator | ai.onnx | 17 | 1 |');
   expect(operatorsDocument(results)).toBe(operatorsDocument(results));
-  expect((JSON.parse(jsonReport(results)) as { results: unknown[] }).results).toHaveLength(7);
+  expect((JSON.parse(jsonReport(results)) as { results: unknown[] }).results).toHaveLength(8);
 }, 60_000);
