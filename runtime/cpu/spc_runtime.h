@@ -14,6 +14,7 @@
 #include "spc.h"
 #if !defined(SPC_NO_THREADS)
 #include <pthread.h>
+#include <sched.h>
 #endif
 
 #define SPC_MAX_THREADS 64
@@ -36,11 +37,15 @@ struct spc_context {
   spc_parallel_for parallel_for;
   void *parallel_user;
 #if !defined(SPC_NO_THREADS)
-  /* The pool: workers wait for `generation` to change, run their share of `task`, and count down `pending`. */
+  /*
+   * The pool: a worker waits for `generation` to change, first spinning (layers follow each other within microseconds, waking a
+   * thread costs ten), then asleep; it runs its share of `task` and counts down `pending`. Accessed with __atomic_ functions:
+   * generation, pending, sleeping, stopping.
+   */
   pthread_mutex_t lock;
-  pthread_cond_t start, finished;
+  pthread_cond_t start;
   unsigned long generation;
-  int pending, stopping, started;
+  int pending, sleeping, stopping, started;
   spc_task task;
   void *argument;
   long extent;
@@ -67,38 +72,58 @@ static inline long spc_share(long extent, int part, int parts) {
   return extent * part / parts;
 }
 
-static void *spc_worker_main(void *argument) {
-  spc_worker *self = (spc_worker *)argument;
-  struct spc_context *c = self->context;
-  unsigned long seen = 0;
-  pthread_mutex_lock(&c->lock);
-  for (;;) {
-    while (c->generation == seen && !c->stopping) pthread_cond_wait(&c->start, &c->lock);
-    if (c->stopping) break;
-    seen = c->generation;
-    spc_task task = c->task;
-    void *task_argument = c->argument;
-    const long extent = c->extent;
-    pthread_mutex_unlock(&c->lock);
-    const long begin = spc_share(extent, self->index, c->threads), end = spc_share(extent, self->index + 1, c->threads);
-    if (begin < end) task(task_argument, begin, end);
-    pthread_mutex_lock(&c->lock);
-    if (--c->pending == 0) pthread_cond_signal(&c->finished);
+/* Times to look before sleeping: some tens of microseconds. */
+#define SPC_SPINS 4000
+
+static inline void spc_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Waits until the generation is no longer `seen`. */
+static inline void spc_await_work(struct spc_context *c, unsigned long seen) {
+  for (int i = 0; i < SPC_SPINS; ++i) {
+    if (__atomic_load_n(&c->generation, __ATOMIC_ACQUIRE) != seen) return;
+    spc_pause();
   }
+  pthread_mutex_lock(&c->lock);
+  /* sequentially consistent with spc_publish: either it sees the sleeper or the sleeper sees its work */
+  __atomic_add_fetch(&c->sleeping, 1, __ATOMIC_SEQ_CST);
+  while (__atomic_load_n(&c->generation, __ATOMIC_SEQ_CST) == seen) pthread_cond_wait(&c->start, &c->lock);
+  __atomic_sub_fetch(&c->sleeping, 1, __ATOMIC_SEQ_CST);
   pthread_mutex_unlock(&c->lock);
-  return NULL;
+}
+
+static inline void spc_publish(struct spc_context *c) {
+  __atomic_add_fetch(&c->generation, 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&c->sleeping, __ATOMIC_SEQ_CST) == 0) return;
+  pthread_mutex_lock(&c->lock);
+  pthread_cond_broadcast(&c->start);
+  pthread_mutex_unlock(&c->lock);
+}
+
+static void *spc_worker_main(void *argument) {
+  const spc_worker *self = (const spc_worker *)argument;
+  struct spc_context *c = self->context;
+  for (unsigned long seen = 0;; ++seen) {
+    spc_await_work(c, seen);
+    if (__atomic_load_n(&c->stopping, __ATOMIC_ACQUIRE)) return NULL;
+    const long begin = spc_share(c->extent, self->index, c->threads), end = spc_share(c->extent, self->index + 1, c->threads);
+    if (begin < end) c->task(c->argument, begin, end);
+    __atomic_sub_fetch(&c->pending, 1, __ATOMIC_RELEASE);
+  }
 }
 
 static inline void spc_pool_stop(struct spc_context *c) {
   if (c->started == 0) return;
-  pthread_mutex_lock(&c->lock);
-  c->stopping = 1;
-  pthread_cond_broadcast(&c->start);
-  pthread_mutex_unlock(&c->lock);
+  __atomic_store_n(&c->stopping, 1, __ATOMIC_RELEASE);
+  spc_publish(c);
   for (int i = 0; i < c->started; ++i) pthread_join(c->workers[i].thread, NULL);
   pthread_mutex_destroy(&c->lock);
   pthread_cond_destroy(&c->start);
-  pthread_cond_destroy(&c->finished);
   c->started = 0;
 }
 
@@ -106,7 +131,6 @@ static inline spc_status spc_pool_start(struct spc_context *c) {
   if (c->threads <= 1 || c->parallel_for) return SPC_OK;
   pthread_mutex_init(&c->lock, NULL);
   pthread_cond_init(&c->start, NULL);
-  pthread_cond_init(&c->finished, NULL);
   for (int i = 0; i < c->threads - 1; ++i) {
     c->workers[i].context = c;
     c->workers[i].index = i + 1;
@@ -132,18 +156,16 @@ static inline void spc_for(struct spc_context *c, spc_task task, void *argument,
   }
 #if !defined(SPC_NO_THREADS)
   else {
-    pthread_mutex_lock(&c->lock);
     c->task = task;
     c->argument = argument;
     c->extent = extent;
-    c->pending = c->threads - 1;
-    ++c->generation;
-    pthread_cond_broadcast(&c->start);
-    pthread_mutex_unlock(&c->lock);
+    __atomic_store_n(&c->pending, c->threads - 1, __ATOMIC_RELAXED);
+    spc_publish(c);
     task(argument, 0, spc_share(extent, 1, c->threads));
-    pthread_mutex_lock(&c->lock);
-    while (c->pending != 0) pthread_cond_wait(&c->finished, &c->lock);
-    pthread_mutex_unlock(&c->lock);
+    for (int i = 0; __atomic_load_n(&c->pending, __ATOMIC_ACQUIRE) != 0; ++i) {
+      if (i < SPC_SPINS) spc_pause();
+      else sched_yield(); /* more threads than processors: let them work */
+    }
   }
 #endif
 }
