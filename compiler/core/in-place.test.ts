@@ -13,7 +13,7 @@ import { coreOp, coreOps, type OpAttrs, type OpKind } from './index.js';
 function runInPlace(kind: OpKind, attrs: unknown, inputs: readonly Tensor[], shared: number): number[] {
   const op = coreOp(kind), types = op.infer(attrs, inputs), k = new KernelBuilder();
   const names = inputs.map((_, i) => `x${i}`), outs = types.map((_, i) => `y${i}`);
-  const body = op.lower!(k, attrs, inputs.map((t, i) => tensorRef(names[i]!, t)), types.map((t, i) => tensorRef(outs[i]!, t)));
+  const body = op.lower(k, attrs, inputs.map((t, i) => tensorRef(names[i]!, t)), types.map((t, i) => tensorRef(outs[i]!, t)));
   const buffers = inputs.map((t) => denseData(t).slice());
   const results = types.map((t, i) => (i === 0 ? buffers[shared]! : newArray(t.dtype, elementCount(t.shape))));
   const dtypes = new Map<string, DType>([...inputs.map((t, i) => [names[i]!, t.dtype] as const), ...types.map((t, i) => [outs[i]!, t.dtype] as const)]);

@@ -14,9 +14,9 @@ export interface CoreOp<A> {
   /**
    * The meaning as kernel IR. Store results with `k.store` (it applies the node's epilogue to output 0). `inputs` are the
    * node's operands without the epilogue's. Loops over independent output elements are marked parallel (k.forEach does).
-   * Absent on operators that only rename memory (`alias`).
+   * An `alias` is lowered to a copy, for where its result must have memory of its own.
    */
-  lower?(k: KernelBuilder, attrs: A, inputs: readonly TensorRef[], outputs: readonly TensorRef[]): readonly Stmt[];
+  lower(k: KernelBuilder, attrs: A, inputs: readonly TensorRef[], outputs: readonly TensorRef[]): readonly Stmt[];
   /** The output is input 0's memory under another shape. */
   readonly alias?: boolean;
   /**

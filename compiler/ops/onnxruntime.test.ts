@@ -1,29 +1,17 @@
 /** Operators against ONNX Runtime, on shapes, types and parameters that ONNX's own tests do not reach. */
 import { describe, expect, test } from 'vitest';
 import { isFloat, type DType } from '../ir/dtype.js';
-import { tensorOf, toNumbers, type Tensor } from '../ir/tensor.js';
-import { elementCount, formatType } from '../ir/types.js';
-import { evaluateGraph } from '../kir/evaluate.js';
-import { importModel } from '../onnx/import.js';
-import { float, node, onnxModel, type NodeSpec } from '../../test/support/onnx-builder.js';
-import { compareTensors } from '../../test/support/compare.js';
-import { loadOnnxRuntime, runOnnxRuntime } from '../../test/support/onnxruntime.js';
+import { tensorOf, type Tensor } from '../ir/tensor.js';
+import { elementCount } from '../ir/types.js';
+import { float, type NodeSpec } from '../../test/support/onnx-builder.js';
+import { loadOnnxRuntime } from '../../test/support/onnxruntime.js';
+import { caseLabel, differenceFromOnnxRuntime, generator, type OperatorCase } from '../../test/support/operator-case.js';
 
 const ort = loadOnnxRuntime();
 
-/** Numbers in [low, high), always the same (mulberry32). */
-function numbers(count: number, low: number, high: number, seed = 1): number[] {
-  let state = seed * 0x9e3779b9;
-  return Array.from({ length: count }, () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return low + (((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * (high - low);
-  });
-}
-
 function data(dtype: DType, shape: readonly number[], low = -3, high = 3, seed = 1): Tensor {
-  const values = numbers(elementCount(shape), low, high, seed);
+  const random = generator(seed - 1);
+  const values = Array.from({ length: elementCount(shape) }, () => low + random() * (high - low));
   return tensorOf(dtype, shape, isFloat(dtype) ? values : values.map((x) => (dtype === 'bool' ? (x > (low + high) / 2 ? 1 : 0) : Math.floor(x))));
 }
 const ints = (...values: number[]): Tensor => tensorOf('i64', [values.length], values);
@@ -136,24 +124,10 @@ const cases: readonly Case[] = [
   { op: 'Einsum', inputs: [f(2, 3), g(3, 4), f(4, 2)], attributes: { equation: 'ij,jk,kl->li' } },
 ];
 
-const label = (c: Case): string => `${c.op}-${c.opset ?? 17} ${[...c.inputs, ...(c.constants ?? [])].map((t) => (t ? formatType(t) : '-')).join(' ')} ${JSON.stringify(c.attributes ?? {})}`;
+const asOperatorCase = ({ inputs, constants = [], ...rest }: Case): OperatorCase => ({ ...rest, inputs: [...inputs.map((run) => ({ run })), ...constants] });
 
 describe.skipIf(ort === undefined)('operators against ONNX Runtime', () => {
-  test.each(cases.map((c, i) => [`${i}: ${label(c)}`, c] as const))('%s', async (_, c) => {
-    const names = c.inputs.map((_t, i) => `x${i}`), outputs = Array.from({ length: c.outputs ?? 1 }, (_o, i) => `y${i}`);
-    const constants = (c.constants ?? []).map((t, i) => [t ? `c${i}` : '', t] as const);
-    const model = onnxModel({
-      opset: c.opset ?? 17,
-      inputs: Object.fromEntries(names.map((name, i) => [name, { dtype: c.inputs[i]!.dtype, shape: c.inputs[i]!.shape }])),
-      initializers: Object.fromEntries(constants.flatMap(([name, t]) => (t ? [[name, t]] : []))),
-      nodes: [node(c.op, [...names, ...constants.map(([name]) => name)], outputs, c.attributes)],
-      outputs,
-    });
-    const expected = await runOnnxRuntime(ort!, model, Object.fromEntries(names.map((name, i) => [name, c.inputs[i]!])));
-    const actual = evaluateGraph(importModel({ bytes: model }).graph, c.inputs);
-    outputs.forEach((name, i) => {
-      const { problem } = compareTensors(actual[i]!, expected[name]!, { relative: 1e-4, absolute: 1e-5 });
-      expect(problem && `${problem}: ${toNumbers(actual[i]!).slice(0, 12).join(' ')} against ${toNumbers(expected[name]!).slice(0, 12).join(' ')}`).toBeUndefined();
-    });
+  test.each(cases.map(asOperatorCase).map((c, i) => [`${i}: ${caseLabel(c)}`, c] as const))('%s', async (_, c) => {
+    expect(await differenceFromOnnxRuntime(ort!, c)).toBeUndefined();
   });
 });

@@ -3,8 +3,7 @@
  * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
  */
 import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
-import { coreOp } from '../core/index.js';
-import { SpcError } from '../diagnostics/diagnostic.js';
+import { coreOp, coreOps } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
 import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { formatFormula } from '../ir/formula.js';
@@ -13,7 +12,7 @@ import { tensorHash, type Tensor } from '../ir/tensor.js';
 import { elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
 import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
 import { withoutUnread } from '../kir/prune.js';
-import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
+import type { Kernel, KernelParam } from '../kir/types.js';
 import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
 
@@ -35,13 +34,6 @@ function storageRoots(graph: Graph): Map<ValueId, ValueId> {
   }
   return roots;
 }
-
-/** Identity: how a value reaches an output's own memory when nothing computes it there. */
-const copyStep = (from: TensorRef, to: TensorRef): { k: KernelBuilder; body: Stmt[] } => {
-  const k = new KernelBuilder();
-  const flat = (t: TensorRef): TensorRef => tensorRef(t.param, { dtype: t.dtype, shape: [elementCount(t.shape)] });
-  return { k, body: k.forEach([elementCount(to.shape)], (at) => [k.storeRaw(flat(to), at, k.load(flat(from), at))]) };
-};
 
 const roleNames: Readonly<Record<string, readonly string[]>> = { conv: ['x', 'w'], matmul: ['a', 'b'] };
 
@@ -82,20 +74,8 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
   const candidates = target.kernels.flatMap((rule) => [...rule.candidates(request)]);
   const best = candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
   const op = coreOp(node.kind);
-  let body: readonly Stmt[];
-  let scratch = k.scratchParams;
-  if (op.alias) {
-    const copy = copyStep(inputs[0]!, outputs[0]!);
-    body = copy.body;
-    scratch = copy.k.scratchParams;
-  } else if (best) {
-    body = best.build(k);
-    scratch = k.scratchParams;
-  } else {
-    if (!op.lower) throw new SpcError([{ code: 'SPC9003', severity: 'error', message: `core operator ${node.kind} has no lowering` }]);
-    body = withoutUnread(op.lower(k, node.attrs, inputs, outputs));
-    scratch = k.scratchParams;
-  }
+  const body = best ? best.build(k) : withoutUnread(op.lower(k, node.attrs, inputs, outputs));
+  const scratch = k.scratchParams;
   const macs = macsOf(graph, node);
   const choice = withUnusedZeros(best?.choice ?? {
     status: 'reference', kernel: 'loop nest',
@@ -235,12 +215,12 @@ export function buildPlan(graph: Graph, target: Target): Plan {
     if (produced.has(o.value) && outputIndex.get(o.value) === i) return;
     const v = valueOf(graph, o.value);
     const from = tensorRef('x', v.type), to = tensorRef('y', v.type);
-    const { k, body } = copyStep(from, to);
+    const body = coreOps.reshape.lower(new KernelBuilder(), { shape: v.type.shape }, [from], [to]);
     const choice: LayerChoice = { status: 'reference', kernel: 'copy', reason: 'the output is a constant, an input or another output' };
     const source: BufferRef = v.constant ? { kind: 'constant', index: constantIndex(v.constant, v.name), offset: 0 }
       : inputIndex.has(o.value) ? { kind: 'input', index: inputIndex.get(o.value)!, offset: 0 } : { kind: 'output', index: outputIndex.get(o.value)!, offset: 0 };
     steps.push({
-      kernel: { name: `n${String(steps.length).padStart(3, '0')}_copy_${identifier(o.name).slice(0, 40)}`, doc: [`copy of ${v.name} to output '${o.name}'`], origins: [], params: [paramOf(from, v.constant ? 'const' : 'in'), paramOf(to, 'out'), ...k.scratchParams], body },
+      kernel: { name: `n${String(steps.length).padStart(3, '0')}_copy_${identifier(o.name).slice(0, 40)}`, doc: [`copy of ${v.name} to output '${o.name}'`], origins: [], params: [paramOf(from, v.constant ? 'const' : 'in'), paramOf(to, 'out')], body },
       args: [source, { kind: 'output', index: i, offset: 0 }], node: -1, kind: 'copy', origins: [], choice, macs: 0, outputs: [o.value],
     });
   });
