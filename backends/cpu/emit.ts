@@ -3,7 +3,7 @@ import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
 import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
-import { cArray, EMBED_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from '../../compiler/emit/weights.js';
+import { cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from '../../compiler/emit/weights.js';
 import { commentSafe, Writer } from '../../compiler/emit/writer.js';
 import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
@@ -169,7 +169,7 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
     files.set(`${name}_weights.bin`, blob);
     if (options.weights !== 'file') {
       files.set(`${name}_weights.c`, weightsSource(name, blob.length, plan.alignment, top));
-      files.set(`${name}_weights.inc`, weightsInclude(blob));
+      if (blob.length <= INCLUDE_LIMIT) files.set(`${name}_weights.inc`, weightsInclude(blob));
     }
   }
   for (const f of ['include/spc.h', 'cpu/spc_runtime.h', 'cpu/spc_math.h', 'cpu/spc_vector.h']) files.set(f.split('/').at(-1)!, runtimeFile(f));

@@ -44,7 +44,7 @@ export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly o
 
 /**
  * C source that links the binary through the assembler's .incbin (instant, whatever the size), or where that is not to be had
- * (SPC_NO_INCBIN, other compilers) through the same bytes as an array in <name>_weights.inc.
+ * (SPC_NO_INCBIN, other compilers) through the same bytes as an array in <name>_weights.inc (up to {@link INCLUDE_LIMIT}).
  */
 export function weightsSource(name: string, bytes: number, alignment: number, header: string): string {
   return `${header}
@@ -71,16 +71,29 @@ __asm__(SPC_SECTION "\\n"
         ".byte 0\\n"
         ".text\\n");
 #else
-__attribute__((aligned(${alignment}))) const unsigned char ${name}_weights[${bytes}] = {
+${bytes > INCLUDE_LIMIT ? `#error "${bytes} bytes of constants are too many for an array: use GCC or Clang, or compile the model with --weights=file"` : `__attribute__((aligned(${alignment}))) const unsigned char ${name}_weights[${bytes}] = {
 #include "${name}_weights.inc"
-};
+};`}
 #endif
 `;
 }
 
-/** The binary as array elements, for compilers without .incbin. */
-export function weightsInclude(blob: Uint8Array): string {
-  const lines: string[] = [];
-  for (let i = 0; i < blob.length; i += 40) lines.push(Array.from(blob.subarray(i, i + 40)).join(','));
-  return `${lines.join(',\n')}\n`;
+/** The array form takes about four times the binary's bytes: above this size it is left out, and a compiler that would need it is told so. */
+export const INCLUDE_LIMIT = 64 * 1024 * 1024;
+
+const LINE = 40, COMMA = 0x2c, NEWLINE = 0x0a, ZERO = 0x30;
+
+/** The binary as array elements in ASCII, for compilers without .incbin. */
+export function weightsInclude(blob: Uint8Array): Uint8Array {
+  const text = new Uint8Array(blob.length * 4 + Math.ceil(blob.length / LINE));
+  let at = 0;
+  for (let i = 0; i < blob.length; i++) {
+    const x = blob[i]!;
+    if (x >= 100) text[at++] = ZERO + Math.floor(x / 100);
+    if (x >= 10) text[at++] = ZERO + (Math.floor(x / 10) % 10);
+    text[at++] = ZERO + (x % 10);
+    text[at++] = COMMA;
+    if ((i + 1) % LINE === 0 || i + 1 === blob.length) text[at++] = NEWLINE;
+  }
+  return text.subarray(0, at);
 }
