@@ -23,14 +23,20 @@ export interface KernelCandidate {
   readonly choice: LayerChoice;
   /** Predicted time, to choose among candidates. */
   readonly nanoseconds: number;
-  /** Operand index -> the constant in the form that this kernel reads. The parameter keeps its name. */
-  readonly packed: ReadonlyMap<number, Tensor>;
+  /** Operand index -> the constant in the form that this kernel reads. The parameter keeps its name. Asked of the winner only. */
+  pack?(): ReadonlyMap<number, Tensor>;
   build(k: KernelBuilder): readonly Stmt[];
+  /** Operands (the epilogue's counted on) whose memory the output may overwrite. */
+  readonly inPlace?: readonly number[];
+  /** The kernel keeps what its output's layout promises (zeros outside the image, the halo); else the planner adds it. */
+  readonly finishes?: boolean;
 }
 
 /** Offers candidates for the nodes that it knows; none where it does not apply. */
 export interface KernelRule {
   readonly name: string;
+  /** Asked about nodes of which an operand or the result lies in tiles, and only about those. */
+  readonly tiles?: boolean;
   candidates(request: KernelRequest): readonly KernelCandidate[];
 }
 

@@ -65,6 +65,7 @@ export const elementwise = defineCoreOp<ElementwiseAttrs>({
   lower(k, attrs, inputs, [y]) {
     const epilogue = k.epilogue?.inputs ?? [];
     const operands = [...inputs, ...epilogue, y!];
+    if (operands.some((t) => t.layout)) return k.forEach(y!.shape, (i) => [k.store(y!, i, substituteArgs(attrs.expr, inputs.map((t) => k.loadBroadcast(t, i))))]);
     const flat = coalesce(y!.shape, operands.map((t) => broadcastStrides(t, y!.shape)));
     const at = (o: number, i: readonly Expr[]): Expr =>
       i.reduce<Expr>((e, x, d) => add(mul(x, flat.strides[o]![d]!), e), asIndex(operands[o]!.offset));

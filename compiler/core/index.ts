@@ -19,6 +19,7 @@ import { pool } from './pool.js';
 import { dequantize, quantize } from './quantize.js';
 import { reduce } from './reduce.js';
 import { resample } from './resample.js';
+import { relayout } from './relayout.js';
 import { reshape } from './reshape.js';
 import { roiAlign } from './roi-align.js';
 import { scatterElements, scatterNd } from './scatter.js';
@@ -46,6 +47,7 @@ export const coreOps = {
   pool,
   quantize,
   reduce,
+  relayout,
   resample,
   reshape,
   roiAlign,

@@ -4,7 +4,7 @@
  * Storage types f16 and bf16 are uint16_t in memory and float in expressions; conversions happen at loads and stores through
  * the dialect's helper functions (runtime/<target>).
  */
-import type { BinaryOp, Expr, Kernel, KType, ScalarType, Stmt, UnaryOp } from '../kir/types.js';
+import type { BinaryOp, CallArgument, Expr, Kernel, KType, ScalarType, Stmt, UnaryOp } from '../kir/types.js';
 import { commentSafe, Writer } from './writer.js';
 
 export interface Dialect {
@@ -78,7 +78,8 @@ const inside = (p: Piece, level: number): string => (p.level > level ? `(${p.tex
 export class CLikePrinter {
   private readonly buffers = new Map<string, ScalarType>();
 
-  constructor(private readonly dialect: Dialect, kernel: Pick<Kernel, 'params'>) {
+  /** @param routinePrefix what the symbols of the kernel's stream functions begin with */
+  constructor(private readonly dialect: Dialect, kernel: Pick<Kernel, 'params'>, private readonly routinePrefix = '') {
     for (const p of kernel.params) this.buffers.set(p.name, p.dtype);
   }
 
@@ -213,8 +214,15 @@ export class CLikePrinter {
         w.line(`${s.init ? 'static const ' : ''}${storage} ${s.name}[${Math.max(1, s.size)}]${init};`);
         break;
       }
+      case 'call': w.line(`${s.routine ? this.routinePrefix : ''}${s.name}(${s.args.map((a) => this.argument(a)).join(', ')});`); break;
       case 'comment': w.line(`/* ${commentSafe(s.text)} */`); break;
     }
+  }
+
+  private argument(a: CallArgument): string {
+    if (a.kind === 'null') return 'NULL';
+    if (a.kind !== 'pointer') return this.expr(a);
+    return a.index.kind === 'const' && a.index.value === 0 ? a.buffer : `${a.buffer} + ${inside(this.piece(a.index), 4)}`;
   }
 
   private assignText(name: string, value: Expr): string {

@@ -4,6 +4,7 @@ import { SpcError } from '../diagnostics/diagnostic.js';
 import { and, arg, binary, cast, compare, constant, fma, hsum, ref, select, splat, unary } from '../kir/build.js';
 import type { BinaryOp, CompareOp, Expr, KType, ScalarType, UnaryOp } from '../kir/types.js';
 import { dtypes, type DType, type TypedArray } from './dtype.js';
+import { parseLayout } from './layout.js';
 import { denseTensor, newArray, storedValue, type Tensor } from './tensor.js';
 import { elementCount, type Epilogue, type Graph, type Node, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
@@ -198,7 +199,9 @@ export function parseGraph(text: string, options: ParseOptions = {}): Graph {
   const values = new Map<ValueId, Value>(), nodes: Node[] = [], inputs: ValueId[] = [], outputs: { name: string; value: ValueId }[] = [];
   const declare = (s: Scanner): Value => {
     const id = s.id(), valueName = s.string();
-    const value: Value = { id, name: valueName, type: s.type() };
+    const type = s.type(), text = s.try('@ ') ? s.take(/\w+\([^)]*\)/, 'a layout') : undefined;
+    const layout = text === undefined ? undefined : parseLayout(text) ?? s.fail('a layout');
+    const value: Value = { id, name: valueName, type, ...(layout ? { layout } : {}) };
     values.set(id, value);
     return value;
   };

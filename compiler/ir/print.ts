@@ -11,6 +11,7 @@
  */
 import type { Expr, KType } from '../kir/types.js';
 import { sparsityOf } from './analysis.js';
+import { formatLayout } from './layout.js';
 import { tensorBytes, tensorHash, type Tensor } from './tensor.js';
 import { elementCount, formatType, type Graph, type Node, type Value } from './types.js';
 
@@ -77,7 +78,7 @@ function constantText(t: Tensor, all: boolean): string {
   return `= sparse base64 "${base64(new Uint8Array(buffer, byteOffset, byteLength))}" [${t.indices.join(', ')}]`;
 }
 
-const declared = (v: Value): string => `%${v.id} ${JSON.stringify(v.name)} ${formatType(v.type)}`;
+const declared = (v: Value): string => `%${v.id} ${JSON.stringify(v.name)} ${formatType(v.type)}${v.layout ? ` @ ${formatLayout(v.layout)}` : ''}`;
 
 function nodeText(graph: Graph, node: Node): string {
   const args = (ids: readonly number[]): string => `(${ids.map((i) => `%${i}`).join(', ')})`;

@@ -5,6 +5,7 @@
  * place; `edit.ts` makes new ones. The operators are in compiler/core (one file each).
  */
 import type { DType } from './dtype.js';
+import type { Layout } from './layout.js';
 import type { Tensor } from './tensor.js';
 import type { OpAttrs, OpKind } from '../core/index.js';
 import type { Expr } from '../kir/types.js';
@@ -44,6 +45,8 @@ export interface Value {
   readonly type: TensorType;
   /** Present on constants only. */
   readonly constant?: Tensor;
+  /** How it lies in memory where that is not row-major; of computed f32 values only (select-layout). */
+  readonly layout?: Layout;
 }
 
 /**

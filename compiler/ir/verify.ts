@@ -5,8 +5,9 @@ import type { Diagnostic } from '../diagnostics/diagnostic.js';
 import { mapExpr } from '../kir/build.js';
 import type { Expr } from '../kir/types.js';
 import { outputTypes } from './edit.js';
+import { formatLayout } from './layout.js';
 import { denseData } from './tensor.js';
-import { elementCount, formatType, operandsOf, sameShape, type Graph, type Node, type TensorType, type ValueId } from './types.js';
+import { elementCount, formatType, operandsOf, sameShape, type Graph, type Node, type TensorType, type Value, type ValueId } from './types.js';
 
 /**
  * Problems of a graph; none where it is well-formed: every value is defined once, before it is read; types are those that the
@@ -24,6 +25,7 @@ export function verifyGraph(graph: Graph): Diagnostic[] {
     if (names.has(v.name)) report('SPC9011', `values %${names.get(v.name)} and %${v.id} are both called '${v.name}'`);
     names.set(v.name, v.id);
     if (v.type.shape.some((d) => !Number.isSafeInteger(d) || d < 0)) report('SPC9012', `'${v.name}' has the type ${formatType(v.type)}`);
+    if (v.layout && !fitsLayout(v)) report('SPC9012', `'${v.name}' of type ${formatType(v.type)} cannot lie in ${formatLayout(v.layout)}`);
     if (!v.constant) continue;
     defined.add(v.id);
     if (v.constant.dtype !== v.type.dtype || !sameShape(v.constant.shape, v.type.shape)) {
@@ -53,6 +55,10 @@ export function verifyGraph(graph: Graph): Diagnostic[] {
   }
   return problems;
 }
+
+/** Computed f32 values only, the pixels and channels of the layout being those of the type. */
+const fitsLayout = ({ type, layout: l, constant }: Value): boolean =>
+  l === undefined || (!constant && type.dtype === 'f32' && type.shape.at(-1) === l.channels && elementCount(type.shape.slice(0, -1)) === l.images * l.height * l.width);
 
 type Report = (code: string, message: string, node?: Node, shapes?: readonly string[]) => void;
 

@@ -1,7 +1,7 @@
 /** Constructors of kernel IR that type their results and fold trivial constants, so generated code reads as if written by hand. */
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import type { DType } from '../ir/dtype.js';
-import type { BinaryOp, CompareOp, Expr, KType, LoopAttrs, ScalarType, Stmt, UnaryOp } from './types.js';
+import type { BinaryOp, CallArgument, CompareOp, Expr, KType, LoopAttrs, ScalarType, Stmt, UnaryOp } from './types.js';
 
 export const scalar = (dtype: ScalarType): KType => ({ dtype, lanes: 1 });
 export const vector = (dtype: ScalarType, lanes: number): KType => ({ dtype, lanes });
@@ -115,6 +115,12 @@ export const assign = (name: string, value: Expr): Stmt => ({ kind: 'assign', na
 export const store = (buffer: string, at: IndexLike, value: Expr, count?: number): Stmt =>
   ({ kind: 'store', buffer, index: asIndex(at), value, ...(count !== undefined && count < value.type.lanes ? { count } : {}) });
 export const ifStmt = (cond: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt => ({ kind: 'if', cond, then, else: otherwise });
+/** The address of an element, as an argument of a call. */
+export const pointer = (buffer: string, at: IndexLike = 0): CallArgument => ({ kind: 'pointer', buffer, index: asIndex(at) });
+export const nullPointer: CallArgument = { kind: 'null' };
+/** Calls a function of the runtime library; numbers are index constants. */
+export const call = (name: string, ...args: readonly (CallArgument | number)[]): Stmt =>
+  ({ kind: 'call', name, routine: false, args: args.map((a) => (typeof a === 'number' ? index(a) : a)) });
 export const comment = (text: string): Stmt => ({ kind: 'comment', text });
 
 /** Smallest (largest) value of a dtype: the neutral element of max (min). Floats use the infinities. */

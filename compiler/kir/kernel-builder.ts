@@ -1,8 +1,11 @@
 /** Builds one kernel: names its parameters, addresses strided tensors, applies the epilogue at every store. */
 import type { DType } from '../ir/dtype.js';
+import { gridVectors, LANES, layoutElements, phaseVectors, type Layout } from '../ir/layout.js';
+import type { Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount, type TensorType } from '../ir/types.js';
-import { add, asIndex, cast, forLoop, load, mapExpr, mul, ref, store } from './build.js';
-import type { Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
+import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, ref, store } from './build.js';
+import type { StreamFunction } from './stream.js';
+import type { CallArgument, Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
 
 /** A tensor as a kernel sees it: a parameter, and where element (i, j, ...) lies from its pointer. */
 export interface TensorRef extends TensorType {
@@ -10,15 +13,30 @@ export interface TensorRef extends TensorType {
   /** In elements. */
   readonly strides: readonly number[];
   readonly offset: number;
+  /** Present where memory is not row-major; strides then mean nothing. */
+  readonly layout?: Layout;
 }
 
-export const tensorRef = (param: string, type: TensorType, strides = contiguousStrides(type.shape), offset = 0): TensorRef =>
-  ({ param, dtype: type.dtype, shape: type.shape, strides, offset });
+export const tensorRef = (param: string, type: TensorType, strides = contiguousStrides(type.shape), offset = 0, layout?: Layout): TensorRef =>
+  ({ param, dtype: type.dtype, shape: type.shape, strides, offset, ...(layout ? { layout } : {}) });
 
 export const isContiguous = (t: TensorRef): boolean => {
+  if (t.layout) return false;
   const want = contiguousStrides(t.shape);
   return t.shape.every((d, i) => d === 1 || t.strides[i] === want[i]);
 };
+
+/** Address of element `at` in a tile layout: the leading dimensions, flattened, are its pixels. */
+function addressInTiles(l: Layout, shape: readonly number[], at: readonly Expr[]): Expr {
+  const pixel = at.slice(0, -1).reduce<Expr>((e, i, d) => add(mul(e, shape[d]!), i), asIndex(0));
+  const whole = at.length === 4 && shape[1] === l.height && shape[2] === l.width;
+  const x = whole ? at[2]! : mod(pixel, l.width), y = whole ? at[1]! : mod(div(pixel, l.width), l.height), n = whole ? at[0]! : div(pixel, l.width * l.height);
+  const element = (vector: Expr, lane: Expr): Expr => add(add(mul(vector, l.pitch * LANES), mul(at.at(-1)!, LANES)), lane);
+  if (l.over === 'images') return element(add(mul(add(mul(div(n, LANES), l.rows), add(y, l.top)), l.columns), add(x, l.left)), mod(n, LANES));
+  const s = l.phases, size = gridVectors(l), p = add(mul(div(y, s), l.columns), div(x, s));
+  const grid = add(mul(n, s * s), add(mul(mod(y, s), s), mod(x, s)));
+  return element(add(add(mul(grid, phaseVectors(l)), l.before), mod(p, size)), div(p, size));
+}
 
 /** An epilogue whose inputs are tensors of this kernel. */
 export interface BoundEpilogue {
@@ -43,6 +61,8 @@ function applyEpilogue(epilogue: BoundEpilogue, value: Expr, operands: readonly 
 export class KernelBuilder {
   private readonly used = new Map<string, number>();
   private readonly extra: KernelParam[] = [];
+  private readonly brought: { readonly name: string; readonly tensor: Tensor }[] = [];
+  private readonly streams: StreamFunction[] = [];
 
   constructor(readonly epilogue?: BoundEpilogue) {}
 
@@ -64,8 +84,24 @@ export class KernelBuilder {
   }
   get scratchParams(): readonly KernelParam[] { return this.extra; }
 
+  /** A constant that the kernel brings along (masks, tables too large for the code). Its parameter's name. */
+  constant(base: string, tensor: Tensor): string {
+    const name = this.name(base);
+    this.brought.push({ name, tensor });
+    return name;
+  }
+  get constants(): readonly { readonly name: string; readonly tensor: Tensor }[] { return this.brought; }
+
+  /** Calls a stream function, which becomes part of the kernel where it is new. */
+  callStream(f: StreamFunction, ...args: readonly CallArgument[]): Stmt {
+    if (!this.streams.includes(f)) this.streams.push(f);
+    return { kind: 'call', name: f.name, routine: true, args };
+  }
+  get routines(): readonly StreamFunction[] { return this.streams; }
+
   /** Address of element `at` of `t`, in elements. */
   address(t: TensorRef, at: readonly (Expr | number)[]): Expr {
+    if (t.layout) return addressInTiles(t.layout, t.shape, at.map(asIndex));
     let e: Expr = asIndex(t.offset);
     at.forEach((i, d) => {
       if (t.shape[d] !== 1) e = add(mul(asIndex(i), t.strides[d]!), e);
@@ -127,6 +163,7 @@ export class KernelBuilder {
 
 /** Parameter of a tensor reference: everything from its pointer to its last element. */
 export function paramOf(t: TensorRef, role: KernelParam['role']): KernelParam {
+  if (t.layout) return { name: t.param, dtype: t.dtype, size: layoutElements(t.layout), role };
   const last = t.shape.reduce((s, d, i) => s + Math.max(0, d - 1) * Math.abs(t.strides[i]!), t.offset);
   return { name: t.param, dtype: t.dtype, size: elementCount(t.shape) === 0 ? 0 : last + 1, role };
 }

@@ -198,6 +198,7 @@ export function jsFunctionBody(body: readonly Stmt[], params: ReadonlyMap<string
         lines.push(`${pad}const ${s.name} = ${init !== undefined ? `[${init}]` : `new Array(${s.size}).fill(${big(s.dtype) ? '0n' : '0'})`};`);
         break;
       }
+      case 'call': throw new Error(`SPC9002: the evaluator has no ${s.name}`);
       case 'comment': lines.push(`${pad}// ${s.text.replace(/[\r\n\u2028\u2029]/g, ' ')}`); break;
     }
   };

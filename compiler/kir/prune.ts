@@ -11,14 +11,27 @@ function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
       case 'if': visit(s.cond); eachExpr(s.then, visit); eachExpr(s.else, visit); break;
       case 'let': case 'var': case 'assign': visit(s.value); break;
       case 'store': visit(s.index); visit(s.value); break;
+      case 'call': for (const a of s.args) if (a.kind === 'pointer') visit(a.index); else if (a.kind !== 'null') visit(a); break;
       case 'array': case 'comment': break;
     }
   }
 }
 
+/** Buffers whose address the statements pass on. */
+function buffersPassed(body: readonly Stmt[]): string[] {
+  return body.flatMap((s) => {
+    switch (s.kind) {
+      case 'for': case 'while': return buffersPassed(s.body);
+      case 'if': return [...buffersPassed(s.then), ...buffersPassed(s.else)];
+      case 'call': return s.args.flatMap((a) => (a.kind === 'pointer' ? [a.buffer] : []));
+      default: return [];
+    }
+  });
+}
+
 /** Names that the statements read. */
 function namesRead(body: readonly Stmt[]): ReadonlySet<string> {
-  const names = new Set<string>();
+  const names = new Set<string>(buffersPassed(body));
   eachExpr(body, (root) => mapExpr(root, (e) => {
     if (e.kind === 'ref') names.add(e.name);
     if (e.kind === 'load') names.add(e.buffer);

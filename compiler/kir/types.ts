@@ -7,6 +7,7 @@
  */
 import type { DType } from '../ir/dtype.js';
 import type { Origin } from '../ir/types.js';
+import type { StreamFunction } from './stream.js';
 
 export type ScalarType = DType | 'index';
 
@@ -72,7 +73,12 @@ export type Stmt =
   | { readonly kind: 'store'; readonly buffer: string; readonly index: Expr; readonly value: Expr; readonly count?: number }
   /** A local array of `size` uninitialised elements, or a constant table when `init` is given. */
   | { readonly kind: 'array'; readonly name: string; readonly dtype: ScalarType; readonly size: number; readonly init?: readonly (number | bigint)[] }
+  /** Calls a function of the target's runtime library, or a stream function of this kernel (`routine`). Not for the evaluator. */
+  | { readonly kind: 'call'; readonly name: string; readonly routine: boolean; readonly args: readonly CallArgument[] }
   | { readonly kind: 'comment'; readonly text: string };
+
+/** A value, the address of an element of a buffer, or no address. */
+export type CallArgument = Expr | { readonly kind: 'pointer'; readonly buffer: string; readonly index: Expr } | { readonly kind: 'null' };
 
 export interface KernelParam {
   readonly name: string;
@@ -90,4 +96,6 @@ export interface Kernel {
   readonly origins: readonly Origin[];
   readonly params: readonly KernelParam[];
   readonly body: readonly Stmt[];
+  /** Stream functions that the body calls, in order of execution. */
+  readonly routines?: readonly StreamFunction[];
 }

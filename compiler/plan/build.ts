@@ -8,15 +8,20 @@ import { identifier } from '../emit/writer.js';
 import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { formatFormula } from '../ir/formula.js';
 import { dtypes } from '../ir/dtype.js';
+import { layoutElements, sameLayout } from '../ir/layout.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
-import { elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
+import { contiguousStrides, elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
 import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
 import { withoutUnread } from '../kir/prune.js';
 import type { Kernel, KernelParam } from '../kir/types.js';
+import { finishTiles } from './finish-tiles.js';
 import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
 
-const bytesOf = (graph: Graph, id: ValueId): number => bytesOfType(typeOf(graph, id));
+const bytesOf = (graph: Graph, id: ValueId): number => {
+  const { type, layout } = valueOf(graph, id);
+  return layout ? layoutElements(layout) * dtypes[type.dtype].bytes : bytesOfType(type);
+};
 
 /** Follows renaming nodes (reshape) to the value whose memory is really used. */
 function storageRoots(graph: Graph): Map<ValueId, ValueId> {
@@ -41,6 +46,8 @@ interface DraftStep {
   readonly step: Omit<PlanStep, 'args'>;
   /** Value, scratch size or constant behind each parameter. */
   readonly operands: readonly Operand[];
+  /** Operands that the kernel may overwrite, where it says so. */
+  readonly inPlace?: readonly number[];
 }
 type Operand =
   | { readonly kind: 'value'; readonly id: ValueId }
@@ -61,7 +68,10 @@ function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefi
 /** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
 function lowerNode(graph: Graph, node: Node, target: Target, index: number): DraftStep {
   const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
-  const ref = (id: ValueId, name: string): TensorRef => tensorRef(name, typeOf(graph, id));
+  const ref = (id: ValueId, name: string): TensorRef => {
+    const { type, layout } = valueOf(graph, id);
+    return tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
+  };
   const inputs = node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`));
   const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
   const outputs = node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`));
@@ -71,10 +81,13 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
 
   const k = new KernelBuilder(epilogue);
   for (const t of [...inputs, ...extra, ...outputs]) k.name(t.param);
-  const candidates = target.kernels.flatMap((rule) => [...rule.candidates(request)]);
+  const inTiles = [...operandsOf(node), ...node.outputs].some((id) => valueOf(graph, id).layout);
+  const candidates = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
   const best = candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
   const op = coreOp(node.kind);
-  const body = best ? best.build(k) : withoutUnread(op.lower(k, node.attrs, inputs, outputs));
+  const product = best ? best.build(k) : withoutUnread(op.lower(k, node.attrs, inputs, outputs));
+  const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
+  const packedOperands = best?.pack?.();
   const scratch = k.scratchParams;
   const macs = macsOf(graph, node);
   const choice = withUnusedZeros(best?.choice ?? {
@@ -84,7 +97,7 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
   }, macs === 0 ? [] : constants);
   const isConstant = (id: ValueId): boolean => valueOf(graph, id).constant !== undefined;
   const inParams = inputs.map((t, i): KernelParam => {
-    const packed = best?.packed.get(i);
+    const packed = packedOperands?.get(i);
     const role = packed || isConstant(node.inputs[i]!) ? 'const' : 'in';
     return packed ? { name: t.param, dtype: packed.dtype, size: elementCount(packed.shape), role } : paramOf(t, role);
   });
@@ -92,6 +105,7 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     ...inParams,
     ...extra.map((t, i) => paramOf(t, isConstant(node.epilogue!.inputs[i]!) ? 'const' : 'in')),
     ...outputs.map((t) => paramOf(t, 'out')),
+    ...k.constants.map(({ name, tensor }): KernelParam => ({ name, dtype: tensor.dtype, size: elementCount(tensor.shape), role: 'const' })),
     ...scratch,
   ];
   const operand = (id: ValueId, packed?: Tensor): Operand => {
@@ -99,18 +113,19 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     const tensor = packed ?? v.constant;
     return tensor ? { kind: 'constant', tensor, name: v.name } : { kind: 'value', id };
   };
+  const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const operands: Operand[] = [
-    ...node.inputs.map((id, i) => operand(id, best?.packed.get(i))),
+    ...node.inputs.map((id, i) => operand(id, packedOperands?.get(i))),
     ...(node.epilogue?.inputs ?? []).map((id) => operand(id)),
     ...node.outputs.map((id): Operand => ({ kind: 'value', id })),
+    ...k.constants.map(({ name, tensor }): Operand => ({ kind: 'constant', tensor, name: `${label}_${name}` })),
     ...scratch.map((p): Operand => ({ kind: 'scratch', bytes: p.size * dtypes[p.dtype].bytes })),
   ];
-  const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const kernel: Kernel = {
     name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
-    doc: describe(graph, node, choice, params.map((p) => p.name)), origins: node.origins, params, body,
+    doc: describe(graph, node, choice, params.map((p) => p.name)), origins: node.origins, params, body, ...(k.routines.length ? { routines: k.routines } : {}),
   };
-  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands };
+  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands, ...(best?.inPlace ? { inPlace: best.inPlace } : {}) };
 }
 
 /** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
@@ -136,17 +151,18 @@ function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readon
   drafts.forEach((draft, i) => {
     const node = nodes[i]!;
     const y = node.outputs[0]!;
-    if (roots.get(y) !== y || fixed.has(y) || draft.step.choice.status !== 'reference' || node.outputs.length !== 1) return;
+    if (roots.get(y) !== y || fixed.has(y) || (draft.step.choice.status !== 'reference' && !draft.inPlace) || node.outputs.length !== 1) return;
     const types = operandsOf(node).map((id) => typeOf(graph, id));
+    const { layout } = valueOf(graph, y);
     const own = coreOp(node.kind).inPlace?.(node.attrs, node.inputs.map((id) => typeOf(graph, id))) ?? [];
     // an epilogue's operand is read just before its element is stored, by every kernel that allows in-place at all
-    const allowed = own.length ? [...own, ...types.keys()].filter((x) => own.includes(x) || x >= node.inputs.length) : [];
+    const allowed = draft.inPlace ?? (layout ? [] : own.length ? [...own, ...types.keys()].filter((x) => own.includes(x) || x >= node.inputs.length) : []);
     for (const o of allowed) {
       const id = operandsOf(node)[o]!;
       const root = roots.get(id)!;
       const used = operandsOf(node).filter((v) => roots.get(v) === root).length;
       if (valueOf(graph, id).constant || fixed.has(root) || uses.get(root) !== i || used !== 1) continue;
-      if (types[o]!.dtype !== typeOf(graph, y).dtype || !sameShape(types[o]!.shape, typeOf(graph, y).shape) || bytesOf(graph, root) !== bytesOf(graph, y)) continue;
+      if (!sameLayout(valueOf(graph, id).layout, layout) || types[o]!.dtype !== typeOf(graph, y).dtype || !sameShape(types[o]!.shape, typeOf(graph, y).shape) || bytesOf(graph, root) !== bytesOf(graph, y)) continue;
       for (const [v, r] of roots) if (r === y) roots.set(v, root);
       uses.set(root, Math.max(uses.get(y) ?? i, i));
       return;

@@ -74,16 +74,19 @@ export function convTransposeRule(isa: Isa): KernelRule {
       };
       return scheduleConv(isa, conv);
     });
-    const packed = newArray(parts[0]!.packed.dtype, parts.reduce((n, p) => n + p.packed.data.length, 0)), offsets: number[] = [];
-    parts.reduce((at, p) => {
-      (packed as Float32Array).set(p.packed.data as Float32Array, at);
+    const offsets: number[] = [];
+    const size = parts.reduce((at, p) => {
       offsets.push(at);
-      return at + p.packed.data.length;
+      return at + p.packedElements;
     }, 0);
     return [{
       choice: { status: 'dense-kernel', kernel: `conv-transpose ${parts[0]!.tile}`, reason: `${parts.length} convolution${parts.length > 1 ? 's' : ''}, one a remainder; the first ${parts[0]!.reason}` },
       nanoseconds: parts.reduce((t, p) => t + p.nanoseconds, 0),
-      packed: new Map([[1, { kind: 'dense', dtype: parts[0]!.packed.dtype, shape: [packed.length], data: packed }]]),
+      pack: () => {
+        const first = parts[0]!.pack(), packed = newArray(first.dtype, size);
+        parts.forEach((p, i) => (packed as Float32Array).set((i === 0 ? first : p.pack()).data as Float32Array, offsets[i]));
+        return new Map([[1, { kind: 'dense', dtype: first.dtype, shape: [size], data: packed }]]);
+      },
       build: (k) => parts.flatMap((p, i) => p.build(k, offsets[i])),
     }];
   };

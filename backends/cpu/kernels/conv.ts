@@ -8,7 +8,7 @@ import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
-import { buildLineProduct, packWeights } from './line-product.js';
+import { buildLineProduct, packedSize, packWeights } from './line-product.js';
 import { joinBatches, sumType, takesPairs } from './matmul.js';
 import { chooseTiling } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
@@ -137,7 +137,8 @@ export function scheduleConv(isa: Isa, c: PlainConv) {
     tile,
     reason: `${c.axes.map((a) => a.kernel).join('x')}x${depth} to ${channels}${group > 1 ? ` in ${group} groups` : ''}: ${tile} sums in registers`,
     nanoseconds: tiling.cycles / isa.clock,
-    packed: packWeights(acc, group, tiling.blocks, taps * depth, (g, row, o) => Number(c.weights[row * c.outChannels + g * channels + o]), pairs),
+    packedElements: group * packedSize(tiling.blocks, taps * depth),
+    pack: () => packWeights(acc, group, tiling.blocks, taps * depth, (g, row, o) => Number(c.weights[row * c.outChannels + g * channels + o]), pairs),
     build: (k: KernelBuilder, offset = 0): Stmt[] => {
       const walk = walkOf(k, c);
       return buildLineProduct(k, {
@@ -156,8 +157,8 @@ export function convRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     const c = plainConv(request);
     if (!c || isDepthwise(c)) return [];
-    const { tile, reason, nanoseconds, packed, build } = scheduleConv(isa, c);
-    return [{ choice: { status: 'dense-kernel', kernel: `conv ${tile}`, reason }, nanoseconds, packed: new Map([[1, packed]]), build: (k) => build(k) }];
+    const { tile, reason, nanoseconds, pack, build } = scheduleConv(isa, c);
+    return [{ choice: { status: 'dense-kernel', kernel: `conv ${tile}`, reason }, nanoseconds, pack: () => new Map([[1, pack()]]), build: (k) => build(k) }];
   };
   return { name: 'conv', candidates };
 }

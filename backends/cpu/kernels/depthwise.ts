@@ -66,9 +66,6 @@ export function depthwiseRule(isa: Isa): KernelRule {
     const { acc, channels } = c, { rows, cols, pixel, image } = walkOf({ address: () => asIndex(0) }, c);
     const vectors = channelVectors(channels, isa.lanes), runs = blocksOf(vectors, 1);
     const width = vectors.reduce((s, v) => s + v.lanes, 0), taps = rows.kernel * cols.kernel;
-    const packed = newArray(acc, taps * width);
-    for (let t = 0; t < taps; t++) for (let i = 0; i < channels; i++) packed[t * width + i] = Number(c.weights[t * channels + i]);
-
     const most = Math.max(1, Math.floor((isa.registers - 4) / 2));
     const tiles = reachedTiles(cols.kernel, (tap) => reachOf(cols, tap), evenTiles(cols.output, most)), size = tiles[0]!.size;
     const row = Math.max(size * cols.kernel / isa.fma.full, ((size - 1) * cols.stride + 2 * cols.kernel) / isa.loads.full);
@@ -78,7 +75,11 @@ export function depthwiseRule(isa: Isa): KernelRule {
     return [{
       choice: { status: 'dense-kernel', kernel: `depthwise ${tile}`, reason: `${c.axes.map((a) => a.kernel).join('x')} on ${channels} channels: ${tile} sums in registers` },
       nanoseconds: cycles / isa.clock,
-      packed: new Map([[1, { kind: 'dense', dtype: acc, shape: [packed.length], data: packed }]]),
+      pack: () => {
+        const packed = newArray(acc, taps * width);
+        for (let t = 0; t < taps; t++) for (let i = 0; i < channels; i++) packed[t * width + i] = Number(c.weights[t * channels + i]);
+        return new Map([[1, { kind: 'dense', dtype: acc, shape: [packed.length], data: packed }]]);
+      },
       build: (k) => {
         const walk = walkOf(k, c);
         return k.forEach(c.axes.length === 2 ? [c.batch, rows.output] : [c.batch], (line) =>

@@ -107,7 +107,7 @@ export function matmulRule(isa: Isa): KernelRule {
     return [{
       choice: { status: 'dense-kernel', kernel: `gemm ${tile}`, reason: `${points}x${depth}x${n}: ${tile} sums in registers, ${how}` },
       nanoseconds: (tiling.cycles + (constantB || inPlace ? 0 : batches * depth * n)) / isa.clock,
-      packed: new Map(constantB ? [[1, packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n, pairs)]] : []),
+      pack: () => new Map(constantB ? [[1, packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n, pairs)]] : []),
       build(k) {
         const size = packedSize(tiling.blocks, depth);
         const packed = constantB ? p.b.param : inPlace ? undefined : k.scratch('packed', acc, batches * size);

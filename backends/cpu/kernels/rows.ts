@@ -72,7 +72,7 @@ function storeRow(k: KernelBuilder, isa: Isa, output: Output, extent: number, at
 const floats = (...tensors: readonly TensorRef[]): boolean => tensors.every((t) => t.dtype === 'f32' && t.shape.length > 0 && t.strides.at(-1) === 1);
 
 function candidate(kernel: string, reason: string, elements: number, isa: Isa, build: KernelCandidate['build']): KernelCandidate[] {
-  return [{ choice: { status: 'dense-kernel', kernel, reason }, nanoseconds: elements / isa.lanes / isa.clock, packed: new Map(), build }];
+  return [{ choice: { status: 'dense-kernel', kernel, reason }, nanoseconds: elements / isa.lanes / isa.clock, build }];
 }
 
 /** The dimensions but the last. */
