@@ -2,7 +2,14 @@
  * Timing without JavaScript in the loop: a few lines of C, built into the model's library, that call the model, or ONNX Runtime's
  * Run, back to back and read a monotonic clock around them.
  */
+import { readFileSync } from 'node:fs';
+import type { LoadedModel } from '../../runtime/node/load.js';
+import { loadKoffi } from '../../runtime/node/native-model.js';
+import { SpcError } from '../diagnostics/diagnostic.js';
 import { xoshiro128 } from '../io/random.js';
+import { denseData, newArray, type Tensor } from '../ir/tensor.js';
+import { elementCount } from '../ir/types.js';
+import type { OrtSession } from './onnxruntime.js';
 
 export const timingSource = `/* Times back-to-back calls: seconds for all of them, negative where one fails. */
 #define _POSIX_C_SOURCE 199309L
@@ -39,6 +46,36 @@ export interface Timer {
   time(runs: number): number;
   /** Memory that the timed calls use by address; it lives as long as the timer. */
   readonly memory: readonly ArrayBufferView[];
+}
+
+/** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */
+export function lastAllowedCpu(): string | undefined {
+  try {
+    return /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]?.split(/[,-]/).pop()?.trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function finished(seconds: number): number {
+  if (seconds < 0) throw new SpcError([{ code: 'SPC5506', severity: 'error', message: 'an inference failed while it was timed' }]);
+  return seconds;
+}
+
+/** @param model built with {@link timingSource}. @param inputs in the order of its ports */
+export function modelTimer(model: LoadedModel, inputs: readonly Tensor[]): Timer {
+  const koffi = loadKoffi(), { native } = model;
+  const time = native.func('double spc_time_model(void *run, void *context, void *inputs, void *outputs, long runs)');
+  const ins = inputs.map(denseData), outs = model.outputs.map((p) => newArray(p.dtype, elementCount(p.shape)));
+  const addresses = (arrays: readonly ArrayBufferView[]): BigUint64Array => BigUint64Array.from(arrays.length ? arrays.map((a) => koffi.address(a)) : [0n]);
+  const inAddresses = addresses(ins), outAddresses = addresses(outs), run = native.symbol(`${model.manifest.name}_run`);
+  return { time: (runs) => finished(time(run, native.context, inAddresses, outAddresses, runs) as number), memory: [...ins, ...outs] };
+}
+
+/** @param model any that was built with {@link timingSource}: the loop around ONNX Runtime's Run lies in its library */
+export function onnxRuntimeTimer(model: LoadedModel, session: OrtSession): Timer {
+  const time = model.native.func('double spc_time_onnxruntime(void *run, void *session, void *options, void *input_names, void *inputs, size_t input_count, void *output_names, size_t output_count, void *outputs, long runs)');
+  return { time: (runs) => finished(time(...session.call, runs) as number), memory: session.memory };
 }
 
 export function median(values: readonly number[]): number {

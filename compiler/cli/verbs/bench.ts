@@ -1,28 +1,14 @@
 /** `spc bench`: how long a model takes, alone or against ONNX Runtime on the same inputs, and where the time goes. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { loadKoffi } from '../../../runtime/node/native-model.js';
-import type { LoadedModel } from '../../../runtime/node/load.js';
-import { SpcError } from '../../diagnostics/diagnostic.js';
 import { readInputs } from '../../io/inputs.js';
-import { denseData, newArray, type Tensor } from '../../ir/tensor.js';
-import { elementCount } from '../../ir/types.js';
+import type { Tensor } from '../../ir/tensor.js';
 import { findOnnxRuntime, onnxRuntimeMissing, openOnnxRuntime } from '../onnxruntime.js';
 import { compileFromFlags, loadFiles, readBindings, readModelFile } from '../source.js';
-import { honestRatio, timeSideBySide, timingSource, type Timer, type Timing } from '../timing.js';
+import { honestRatio, lastAllowedCpu, modelTimer, onnxRuntimeTimer, timeSideBySide, timingSource, type Timing } from '../timing.js';
 import type { ExitCode } from '../exit-codes.js';
 import type { Outcome, RunVerb } from '../verb.js';
 
 const DEFAULT_SEED = 1, PINNED = 'SPC_BENCH_PINNED';
-
-/** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */
-function lastAllowedCpu(): string | undefined {
-  try {
-    return /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]?.split(/[,-]/).pop()?.trim();
-  } catch {
-    return undefined;
-  }
-}
 
 /** Starts the same command again on one CPU. @returns its exit code, or undefined where that is not possible */
 function runPinned(): ExitCode | undefined {
@@ -30,20 +16,6 @@ function runPinned(): ExitCode | undefined {
   if (cpu === undefined || spawnSync('taskset', ['--version']).status !== 0) return undefined;
   const child = spawnSync('taskset', ['-c', cpu, process.execPath, ...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit', env: { ...process.env, [PINNED]: cpu } });
   return child.status === null ? undefined : (child.status as ExitCode);
-}
-
-function modelTimer(model: LoadedModel, inputs: readonly Tensor[]): Timer {
-  const koffi = loadKoffi(), { native } = model;
-  const time = native.func('double spc_time_model(void *run, void *context, void *inputs, void *outputs, long runs)');
-  const ins = inputs.map(denseData), outs = model.outputs.map((p) => newArray(p.dtype, elementCount(p.shape)));
-  const addresses = (arrays: readonly ArrayBufferView[]): BigUint64Array => BigUint64Array.from(arrays.length ? arrays.map((a) => koffi.address(a)) : [0n]);
-  const inAddresses = addresses(ins), outAddresses = addresses(outs), run = native.symbol(`${model.manifest.name}_run`);
-  return { time: (runs) => finished(time(run, native.context, inAddresses, outAddresses, runs) as number), memory: [...ins, ...outs] };
-}
-
-function finished(seconds: number): number {
-  if (seconds < 0) throw new SpcError([{ code: 'SPC5506', severity: 'error', message: 'an inference failed while it was timed' }]);
-  return seconds;
 }
 
 const microseconds = (t: Timing): number => t.seconds * 1e6;
@@ -65,11 +37,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   const bound = Object.entries(readBindings(flags.bind ?? [])).map(([name, tensor]) => ({ name, tensor }));
   const peer = flags.compare === 'onnxruntime'
     ? openOnnxRuntime(file, [...model.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! })), ...bound], model.outputs, { threads }) : undefined;
-  const timers = [modelTimer(model, inputs)];
-  if (peer) {
-    const time = model.native.func('double spc_time_onnxruntime(void *run, void *session, void *options, void *input_names, void *inputs, size_t input_count, void *output_names, size_t output_count, void *outputs, long runs)');
-    timers.push({ time: (runs) => finished(time(...peer.call, runs) as number), memory: peer.memory });
-  }
+  const timers = [modelTimer(model, inputs), ...(peer ? [onnxRuntimeTimer(model, peer)] : [])];
   const [ours, theirs] = timeSideBySide(timers, { rounds, blockSeconds, onRound: (r) => terminal.progress(r / rounds, 'timing') });
   const pinned = process.env[PINNED] ?? null;
   terminal.print(`spc          ${show(microseconds(ours!))} an inference (median of ${rounds} blocks of ${ours!.runsPerBlock}; fastest ${show(ours!.fastest * 1e6)}, slowest ${show(ours!.slowest * 1e6)})`);
