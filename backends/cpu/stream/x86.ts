@@ -1,0 +1,260 @@
+/**
+ * The x86-64 instructions that stream functions consist of. Each is one row of a table; two assemblers read the rows: one writes
+ * text for the GNU assembler (Intel syntax), one writes machine code. The tests hold the bytes against the assembler's of the text.
+ *
+ * Encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapters 2 (EVEX, disp8*N) and 3 to 5.
+ */
+
+/** Registers that a function of the System V ABI may change, less those whose encoding as a base needs extra bytes. */
+export const gpr = { rax: 0, rcx: 1, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10, r11: 11 } as const;
+export type Gpr = (typeof gpr)[keyof typeof gpr];
+
+/** What an instruction set offers to stream functions. Vectors of a program are 16 lanes of f32. */
+export interface StreamIsa {
+  readonly name: string;
+  /** Vector registers and masks; mask 0 stands for all lanes. */
+  readonly registers: number;
+  readonly masks: number;
+  readonly vector: { readonly register: string; readonly memory: string; readonly bytes: number };
+  /** The name of this instruction set in the rows below. */
+  readonly encoding: 'evex';
+}
+
+export const avx512: StreamIsa = { name: 'avx512', registers: 32, masks: 7, vector: { register: 'zmm', memory: 'ZMMWORD', bytes: 64 }, encoding: 'evex' };
+
+/** What lies at the memory operand: a vector, one f32, or one f32 for all lanes of the arithmetic (embedded broadcast). */
+type MemoryKind = 'vector' | 'scalar' | 'broadcast';
+
+export interface VectorOp {
+  readonly mnemonic: string;
+  readonly map: 1 | 2;
+  /** 0: none, 1: 66. */
+  readonly prefix: 0 | 1;
+  readonly opcode: number;
+  /** dst, src or dst, src1, src2. */
+  readonly operands: 2 | 3;
+  readonly memory: MemoryKind;
+  /** Memory is the destination. */
+  readonly stores?: true;
+}
+
+/** f32 (vpxord: any) vector instructions, the last operand in memory or a register. */
+export const vectorOps = {
+  fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'broadcast' },
+  load: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x10, operands: 2, memory: 'vector' },
+  store: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x11, operands: 2, memory: 'vector', stores: true },
+  broadcast: { mnemonic: 'vbroadcastss', map: 2, prefix: 1, opcode: 0x18, operands: 2, memory: 'scalar' },
+  add: { mnemonic: 'vaddps', map: 1, prefix: 0, opcode: 0x58, operands: 3, memory: 'vector' },
+  max: { mnemonic: 'vmaxps', map: 1, prefix: 0, opcode: 0x5f, operands: 3, memory: 'vector' },
+  min: { mnemonic: 'vminps', map: 1, prefix: 0, opcode: 0x5d, operands: 3, memory: 'vector' },
+  move: { mnemonic: 'vmovaps', map: 1, prefix: 0, opcode: 0x28, operands: 2, memory: 'vector' },
+  xor: { mnemonic: 'vpxord', map: 1, prefix: 1, opcode: 0xef, operands: 3, memory: 'vector' },
+} as const satisfies { readonly [name: string]: VectorOp };
+
+interface AddressOp {
+  readonly mnemonic: string;
+  readonly opcode: readonly number[];
+  /** 64-bit operand (REX.W). */
+  readonly wide: boolean;
+  /** Bytes named before the address; 'BYTE PTR' or nothing. */
+  readonly size: string;
+}
+
+/** Instructions on an address. The first operand is a register, or part of the opcode. */
+export const addressOps = {
+  lea: { mnemonic: 'lea', opcode: [0x8d], wide: true, size: '' },
+  prefetcht0: { mnemonic: 'prefetcht0', opcode: [0x0f, 0x18], wide: false, size: 'BYTE PTR ' },
+} as const satisfies { readonly [name: string]: AddressOp };
+const PREFETCHT0 = 1;
+
+/** What both assemblers can do. Displacements and immediates are signed 32-bit; masked lanes become zero (mask 0: all lanes count). */
+export interface Assembler {
+  /** op reg, v, [base + displacement]; the operand v is missing where op has two operands. */
+  memory(op: VectorOp, reg: number, v: number, base: Gpr, displacement: number, mask: number): void;
+  /** op reg, v, rm */
+  register(op: VectorOp, reg: number, v: number, rm: number, mask: number): void;
+  /** A mask of 16 lanes from memory. */
+  loadMask(mask: number, base: Gpr, displacement: number): void;
+  lea(reg: Gpr, base: Gpr, displacement: number): void;
+  /** The address of a label, defined later, plus a number of bytes. */
+  leaLabel(reg: Gpr, label: string, addend: number): void;
+  prefetch(base: Gpr, displacement: number): void;
+  addImmediate(reg: Gpr, value: number): void;
+  decrement(reg: Gpr): void;
+  /** Jumps back where the last result was not zero. */
+  jumpNotZero(label: string): void;
+  label(name: string): void;
+  zeroUpper(): void;
+  ret(): void;
+  /** Up to the next multiple of 64 bytes: traps behind code, zeros behind data. */
+  align(fill: 'trap' | 'zero'): void;
+  floats(values: Float32Array): void;
+}
+
+const TRAP = 0xcc;
+/** No instruction is longer. */
+const LONGEST = 16;
+
+export interface ByteAssembler extends Assembler {
+  readonly size: () => number;
+  /** The bytes so far; forgets them. All labels must be defined. */
+  take(): Uint8Array;
+}
+
+/** Writes machine code. @param isa its vectors @returns an assembler that can be used for one function after another */
+export function byteAssembler(isa: StreamIsa): ByteAssembler {
+  let bytes = new Uint8Array(1 << 16), at = 0;
+  const labels = new Map<string, number>(), patches: { readonly label: string; readonly at: number; readonly addend: number }[] = [];
+  const vectorBytes = isa.vector.bytes;
+  const reserve = (count: number): void => {
+    if (at + count <= bytes.length) return;
+    const larger = new Uint8Array(2 * (at + count));
+    larger.set(bytes.subarray(0, at));
+    bytes = larger;
+  };
+  const word = (value: number): void => {
+    bytes[at++] = value; bytes[at++] = value >> 8; bytes[at++] = value >> 16; bytes[at++] = value >> 24;
+  };
+  /** ModRM byte and displacement; one of one byte counts in units of `unit` bytes. */
+  const operand = (reg: number, base: number, displacement: number, unit: number): void => {
+    const low = (reg & 7) << 3 | (base & 7), scaled = displacement / unit;
+    if (displacement === 0) bytes[at++] = low;
+    else if (scaled >= -128 && scaled <= 127 && scaled === (scaled | 0)) {
+      bytes[at++] = 0x40 | low;
+      bytes[at++] = scaled;
+    } else {
+      bytes[at++] = 0x80 | low;
+      word(displacement);
+    }
+  };
+  /** EVEX prefix and opcode; the register bits are stored inverted. */
+  const evex = (op: VectorOp, reg: number, v: number, x: number, b: number, mask: number, broadcast: boolean): void => {
+    bytes[at++] = 0x62;
+    bytes[at++] = (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | op.map;
+    bytes[at++] = (~v & 15) << 3 | 4 | op.prefix;
+    bytes[at++] = (mask ? 0x80 | mask : 0) | 0x40 | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
+    bytes[at++] = op.opcode;
+  };
+  const address = (op: AddressOp, reg: number, base: Gpr, displacement: number): void => {
+    reserve(LONGEST);
+    const rex = (op.wide ? 0x48 : 0x40) | (reg & 8) >> 1 | base >> 3;
+    if (rex !== 0x40) bytes[at++] = rex;
+    for (const o of op.opcode) bytes[at++] = o;
+    operand(reg, base, displacement, 1);
+  };
+  return {
+    memory(op, reg, v, base, displacement, mask) {
+      reserve(LONGEST);
+      evex(op, reg, v, 0, base & 8, mask, op.memory === 'broadcast');
+      operand(reg, base, displacement, op.memory === 'vector' ? vectorBytes : 4);
+    },
+    register(op, reg, v, rm, mask) {
+      reserve(LONGEST);
+      evex(op, reg, v, rm & 16, rm & 8, mask, false);
+      bytes[at++] = 0xc0 | (reg & 7) << 3 | (rm & 7);
+    },
+    loadMask(mask, base, displacement) {
+      reserve(LONGEST);
+      if (base & 8) { bytes[at++] = 0xc4; bytes[at++] = 0xc1; bytes[at++] = 0x78; } else { bytes[at++] = 0xc5; bytes[at++] = 0xf8; }
+      bytes[at++] = 0x90;
+      operand(mask, base, displacement, 1);
+    },
+    lea: (reg, base, displacement) => address(addressOps.lea, reg, base, displacement),
+    leaLabel(reg, label, addend) {
+      reserve(LONGEST);
+      bytes[at++] = 0x48 | (reg & 8) >> 1;
+      bytes[at++] = 0x8d;
+      bytes[at++] = (reg & 7) << 3 | 5;
+      patches.push({ label, at, addend });
+      word(0);
+    },
+    prefetch: (base, displacement) => address(addressOps.prefetcht0, PREFETCHT0, base, displacement),
+    addImmediate(reg, value) {
+      reserve(LONGEST);
+      bytes[at++] = 0x48 | reg >> 3;
+      if (value >= -128 && value <= 127) { bytes[at++] = 0x83; bytes[at++] = 0xc0 | (reg & 7); bytes[at++] = value; return; }
+      if (reg === gpr.rax) bytes[at++] = 0x05; else { bytes[at++] = 0x81; bytes[at++] = 0xc0 | (reg & 7); }
+      word(value);
+    },
+    decrement(reg) {
+      reserve(LONGEST);
+      bytes[at++] = 0x48 | reg >> 3; bytes[at++] = 0xff; bytes[at++] = 0xc8 | (reg & 7);
+    },
+    jumpNotZero(label) {
+      reserve(LONGEST);
+      const distance = labels.get(label)! - at;
+      if (distance - 2 >= -128) { bytes[at++] = 0x75; bytes[at++] = distance - 2; return; }
+      bytes[at++] = 0x0f; bytes[at++] = 0x85;
+      word(distance - 6);
+    },
+    label: (name) => { labels.set(name, at); },
+    zeroUpper() { reserve(LONGEST); bytes[at++] = 0xc5; bytes[at++] = 0xf8; bytes[at++] = 0x77; },
+    ret() { reserve(LONGEST); bytes[at++] = 0xc3; },
+    align(fill) {
+      const end = Math.ceil(at / 64) * 64;
+      reserve(end - at);
+      bytes.fill(fill === 'trap' ? TRAP : 0, at, end);
+      at = end;
+    },
+    floats(values) {
+      reserve(4 * values.length);
+      bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
+      at += values.byteLength;
+    },
+    size: () => at,
+    take() {
+      const end = at;
+      for (const p of patches) {
+        at = p.at;
+        word(labels.get(p.label)! + p.addend - (p.at + 4));
+      }
+      const taken = bytes.slice(0, end);
+      at = 0;
+      labels.clear();
+      patches.length = 0;
+      return taken;
+    },
+  };
+}
+
+const gprNames = new Map<number, string>(Object.entries(gpr).map(([name, code]) => [code, name]));
+const signed = (n: number): string => (n === 0 ? '' : n < 0 ? String(n) : `+${n}`);
+const at = (base: Gpr, displacement: number): string => `[${gprNames.get(base)}${signed(displacement)}]`;
+
+export interface TextAssembler extends Assembler {
+  text(): string;
+}
+
+/** Writes text for the GNU assembler in Intel syntax. @param symbol labels of the function are made of it */
+export function textAssembler(isa: StreamIsa, symbol: string): TextAssembler {
+  const lines: string[] = [];
+  const { register, memory } = isa.vector, name = (label: string): string => `.L${symbol}_${label}`;
+  const put = (mnemonic: string, ...operands: readonly string[]): void => { lines.push(`  ${mnemonic}${operands.length ? ` ${operands.join(', ')}` : ''}`); };
+  const vector = (op: VectorOp, reg: number, v: number, last: string, mask: number): void => {
+    const masked = (text: string): string => (mask ? `${text}{k${mask}}{z}` : text), own = `${register}${reg}`;
+    if (op.stores) put(op.mnemonic, masked(last), own);
+    else put(op.mnemonic, masked(own), ...(op.operands === 3 ? [`${register}${v}`] : []), last);
+  };
+  return {
+    memory(op, reg, v, base, displacement, mask) {
+      vector(op, reg, v, `${op.memory === 'vector' ? memory : 'DWORD'} PTR ${at(base, displacement)}${op.memory === 'broadcast' ? `{1to${isa.vector.bytes / 4}}` : ''}`, mask);
+    },
+    register: (op, reg, v, rm, mask) => vector(op, reg, v, `${register}${rm}`, mask),
+    loadMask: (mask, base, displacement) => put('kmovw', `k${mask}`, `WORD PTR ${at(base, displacement)}`),
+    lea: (reg, base, displacement) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, at(base, displacement)),
+    leaLabel: (reg, label, addend) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, `[rip+${name(label)}${signed(addend)}]`),
+    prefetch: (base, displacement) => put(addressOps.prefetcht0.mnemonic, `${addressOps.prefetcht0.size}${at(base, displacement)}`),
+    addImmediate: (reg, value) => put('add', gprNames.get(reg)!, String(value)),
+    decrement: (reg) => put('dec', gprNames.get(reg)!),
+    jumpNotZero: (label) => put('jnz', name(label)),
+    label: (label) => { lines.push(`${name(label)}:`); },
+    zeroUpper: () => put('vzeroupper'),
+    ret: () => put('ret'),
+    align: (fill) => put('.p2align', '6', fill === 'trap' ? `0x${TRAP.toString(16)}` : '0'),
+    floats(values) {
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+      for (let i = 0; i < words.length; i += 8) put('.long', ...Array.from(words.subarray(i, i + 8), (w) => `0x${w.toString(16)}`));
+    },
+    text: () => `${lines.join('\n')}\n`,
+  };
+}
