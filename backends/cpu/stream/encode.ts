@@ -75,7 +75,7 @@ function maskRegisters(f: StreamFunction, isa: StreamIsa): Uint8Array {
   const registers = new Uint8Array(256);
   let used = 0;
   const use = (mask: number): void => { if (mask && !registers[mask]) registers[mask] = ++used; };
-  f.columnMasks.forEach(use);
+  for (const mask of new Set(f.columnMasks)) use(mask);
   if (f.finish) use(f.finish.mask);
   if (used > isa.masks) throw new NodeProblem('SPC9008', `stream function ${f.name} uses ${used} masks, ${isa.name} has ${isa.masks}`);
   return registers;

@@ -120,20 +120,23 @@ export function byteAssembler(isa: StreamIsa): ByteAssembler {
     const low = (reg & 7) << 3 | (base & 7), scaled = displacement / unit;
     if (displacement === 0) bytes[at++] = low;
     else if (scaled >= -128 && scaled <= 127 && scaled === (scaled | 0)) {
-      bytes[at++] = 0x40 | low;
-      bytes[at++] = scaled;
+      bytes[at] = 0x40 | low;
+      bytes[at + 1] = scaled;
+      at += 2;
     } else {
       bytes[at++] = 0x80 | low;
       word(displacement);
     }
   };
-  /** EVEX prefix and opcode; the register bits are stored inverted. */
+  /** EVEX prefix and opcode; the register bits are stored inverted. Most of the time of writing a function is spent here: few reads of shared variables. */
   const evex = (op: VectorOp, reg: number, v: number, x: number, b: number, mask: number, broadcast: boolean): void => {
-    bytes[at++] = 0x62;
-    bytes[at++] = (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | op.map;
-    bytes[at++] = (~v & 15) << 3 | 4 | op.prefix;
-    bytes[at++] = (mask ? 0x80 | mask : 0) | 0x40 | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
-    bytes[at++] = op.opcode;
+    const to = bytes, n = at;
+    to[n] = 0x62;
+    to[n + 1] = (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | op.map;
+    to[n + 2] = (~v & 15) << 3 | 4 | op.prefix;
+    to[n + 3] = (mask ? 0x80 | mask : 0) | 0x40 | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
+    to[n + 4] = op.opcode;
+    at = n + 5;
   };
   const address = (op: AddressOp, reg: number, base: Gpr, displacement: number): void => {
     reserve(LONGEST);
