@@ -2,7 +2,7 @@
  * The algebra of sparsity patterns. A pattern is a set of masks over a matrix; six constructors make all that spc knows, so the
  * projector, the detector and the size formulas need six cases and not one for every name in the literature.
  */
-import type { Mask, MatrixShape } from './matrix.js';
+import { kronecker, type Mask, type MatrixShape } from './matrix.js';
 
 /** [along rows' direction (vertical, Y), along columns' (horizontal, X)] */
 export type Extent = readonly [y: number, x: number];
@@ -90,6 +90,18 @@ export function formatPattern(p: Pattern): string {
 
 export const edgesOf = (factor: Mask): number => factor.bits.reduce((s, b) => s + b, 0);
 export const isComplete = (factor: Mask): boolean => factor.bits.every((b) => b === 1);
+
+/** The same product with neighbouring complete factors joined and those of one element left out. */
+export function mergeComplete(factors: readonly Mask[]): readonly Mask[] {
+  const merged = factors.filter((f) => f.bits.length > 1 || factors.length === 1).reduce<Mask[]>((out, f) => {
+    const last = out.at(-1);
+    if (last && isComplete(last) && isComplete(f)) out[out.length - 1] = kronecker(last, f);
+    else out.push(f);
+    return out;
+  }, []);
+  return merged.length > 0 ? merged : factors.slice(0, 1);
+}
+
 const formatFactor = (f: Mask): string => (isComplete(f) ? `K(${f.rows},${f.cols})` : `S(${f.rows},${f.cols}):${(edgesOf(f) / f.bits.length).toPrecision(3)}`);
 
 /** Name that people use for a pattern: `2:4`, `4x1 blocks`, `complementary 1:8`... */

@@ -1,8 +1,8 @@
 /** Masks of RBGP4: the product of four bipartite graphs, two sparse (tiles; inside a tile) and two complete (rows that share columns; dense blocks). */
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { nearestDensity, ramanujanGraph, gcd, type SpectralGraph } from './biregular.js';
-import { fullMask, type MatrixShape } from './matrix.js';
-import type { Graph } from './pattern.js';
+import type { MatrixShape } from './matrix.js';
+import { mergeComplete, type Graph } from './pattern.js';
 
 export interface Factor {
   readonly rows: number;
@@ -11,10 +11,10 @@ export interface Factor {
   readonly density: number;
 }
 
-/** Draws the factors, outermost first. */
+/** Draws the factors, outermost first. Neighbouring complete graphs become one, and those of 1x1 are left out. */
 export function graphProduct(factors: readonly Factor[], random: () => number): { readonly pattern: Graph; readonly spectra: readonly SpectralGraph[] } {
   const spectra = factors.map((f) => ramanujanGraph(f.rows, f.cols, f.density, random));
-  return { pattern: { kind: 'graph', factors: spectra.map((s, i) => (factors[i]!.density === 1 ? fullMask(factors[i]!.rows, factors[i]!.cols) : s.graph)) }, spectra };
+  return { pattern: { kind: 'graph', factors: mergeComplete(spectra.map((s) => s.graph)) }, spectra };
 }
 
 /** Largest inner graph; rows that share one column pattern. */
