@@ -14,7 +14,7 @@ import type { Tensor } from '../ir/tensor.js';
 import { valueOf, type Graph, type Origin, type ValueId } from '../ir/types.js';
 import { buildManifest } from '../manifest.js';
 import { buildPlan } from '../plan/build.js';
-import { compareTensors, type Comparison, type Tolerance } from './compare.js';
+import { compareTensors, type Comparison, type Tolerance } from './tensor-comparison.js';
 import { loadFiles, runLoaded } from './source.js';
 import type { Terminal } from './terminal.js';
 
@@ -59,7 +59,7 @@ export async function compareLayers(compiled: CompileResult, cpu: CpuName, input
   const plan = buildPlan(observed, target), { name } = compiled.manifest;
   const emitted = target.emit(plan, { name, header: ['every intermediate value is an output'], weights: 'auto' });
   const manifest = buildManifest(plan, {
-    ...compiled.manifest, sources: [...emitted.keys()].filter((f) => f.endsWith('.c')), compileFlags: target.compileFlags, diagnostics: [],
+    ...compiled.manifest, sources: [...emitted.keys()].filter((f) => /\.[cS]$/.test(f)), compileFlags: target.compileFlags, diagnostics: [],
   });
   const model = await loadFiles(new Map([...emitted, ['manifest.json', JSON.stringify(manifest)]]), {}, terminal);
   const results = runLoaded(model, inputs);

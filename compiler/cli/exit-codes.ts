@@ -12,7 +12,7 @@ export const exitCodeMeanings: { readonly [C in ExitCode]: string } = {
   3: 'the model is valid, but spc does not support all of it',
   4: 'the model is damaged, not valid ONNX, or cannot be read',
   5: 'a C compiler or another program is missing or failed',
-  6: 'a condition that you set (`--fail-on`) does not hold',
+  6: 'a condition that you set (`--fail-on`, `--gate`) does not hold',
   70: 'a bug in spc; the message names a file to report it with',
 };
 

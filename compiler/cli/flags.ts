@@ -2,6 +2,8 @@
 import type { TargetName } from '../../backends/index.js';
 import type { CpuName } from '../../backends/cpu/target.js';
 import type { EmitOptions } from '../../backends/types.js';
+import { gateNames, gates, type GateLimits } from '../evaluation/gates.js';
+import type { Normalisation } from '../io/labelled.js';
 import type { Range } from '../io/random.js';
 
 /** The text of a flag is no value of it; becomes a usage error that names the flag. */
@@ -59,6 +61,23 @@ function range(t: string): Range {
   return { low, high };
 }
 
+function normalisation(t: string): Normalisation {
+  const [mean, deviation, ...rest] = t.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  if (mean === undefined || deviation === undefined || rest.length > 0 || !Number.isFinite(mean) || !(Math.abs(deviation) > 0)) throw new BadFlagValue(`'${t}' is not MEAN,DEVIATION with a deviation other than 0`);
+  return { mean, deviation };
+}
+
+function gateLimits(t: string, previous: GateLimits | undefined): GateLimits {
+  const at = t.indexOf('=');
+  return { ...previous, [oneOf(gateNames)(t.slice(0, Math.max(0, at)))]: nonNegative(t.slice(at + 1)) };
+}
+
+function percentages(t: string): readonly number[] {
+  const levels = t.split(',').map(nonNegative);
+  if (levels.some((l, i) => l > 100 || l <= (levels[i - 1] ?? -1))) throw new BadFlagValue(`'${t}' are not ascending percentages`);
+  return levels;
+}
+
 export const engines = ['compiled', 'reference', 'onnxruntime'] as const;
 export type EngineName = (typeof engines)[number];
 
@@ -95,6 +114,15 @@ export const flags = {
   rounds: flag<number>('--rounds <n>', 'blocks of back-to-back runs per engine', whole(3, 10_000), '15'),
   blockMs: flag<number>('--block-ms <ms>', 'length of a block in milliseconds', whole(1, 60_000), '40'),
   pin: boolean('--no-pin', 'do not pin the process to one CPU'),
+  data: flag<string>('--data <file|folder>', 'labelled samples, one a row: .npy, .npz, IDX (MNIST), .pb or raw, also packed with gzip; or a folder with such a file and its labels', text),
+  labels: flag<string>('--labels <file>', 'right class of each sample: .npy, IDX, raw bytes, or text with one a line (default: found beside images with MNIST\'s names, or in the .npz)', text),
+  groups: flag<string>('--groups <file>', 'text with one line a sample, columns separated by commas: what to compare by besides the class', text),
+  limit: flag<number>('--limit <n>', 'take only the first n samples', whole(1)),
+  normalize: flag<Normalisation>('--normalize <mean,deviation>', 'feed (x - mean) / deviation instead of x', normalisation),
+  scores: flag<string>('--scores <output>', 'output that holds the class scores, where a model has several', text),
+  noise: flag('--noise <percentages>', 'also compare with these shares of the inputs replaced by noise, as 0,10,20,50', percentages),
+  gate: flag(`--gate <NAME=LIMIT>`, `end with exit code 6 where a limit is exceeded (repeatable): ${gateNames.map((g) => `${g}, ${gates[g].doc}`).join('; ')}`, gateLimits),
+  markdown: flag<string>('--markdown <file>', 'write the report there, too', text),
   layers: boolean('--layers', 'one line a layer'),
   json: boolean('--json', 'print one JSON document on stdout'),
   quiet: boolean('-q, --quiet', 'no notes, warnings or progress on stderr'),

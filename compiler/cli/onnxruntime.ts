@@ -29,8 +29,8 @@ export interface OrtSession {
   run(): DenseTensor[];
   /** Arguments of a C call of OrtApi::Run: the function, then its session, names and values. */
   readonly call: readonly (bigint | number)[];
-  /** What the addresses in `call` point to: memory that must live as long as the session. */
-  readonly memory: readonly ArrayBufferView[];
+  /** What the addresses in `call` point to, the library included: it must live as long as the session. */
+  readonly memory: readonly object[];
   dispose(): void;
 }
 
@@ -69,7 +69,7 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
   const found = findOnnxRuntime();
   if (!found) throw onnxRuntimeMissing();
   const koffi = loadKoffi();
-  const base = koffi.load(found.library).func('const void *OrtGetApiBase()')() as bigint;
+  const library = koffi.load(found.library), base = library.func('const void *OrtGetApiBase()')() as bigint;
   const getApi = koffi.decode(base, 'void *') as bigint;
   const table = koffi.call(getApi, koffi.proto('void *', ['uint32_t']), API_VERSION) as bigint | null;
   if (table === null) throw problem(`version ${found.version} does not offer interface ${API_VERSION}`);
@@ -104,7 +104,8 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
       ? create(api.createSession, [pointer, 'const char *', pointer], [env, model.path, options], api.releaseSession)
       : create(api.createSessionFromArray, [pointer, pointer, 'size_t', pointer], [env, model.bytes, model.bytes.length, options], api.releaseSession);
     const memory = create(api.createCpuMemoryInfo, ['int', 'int'], [ARENA_ALLOCATOR, DEFAULT_MEMORY], api.releaseMemoryInfo);
-    const keep: ArrayBufferView[] = [];
+    // koffi unloads a library that nothing refers to
+    const keep: object[] = [library];
     const pin = <A extends ArrayBufferView>(a: A): A => { keep.push(a); return a; };
     const value = (t: DenseTensor): bigint => {
       const data = pin(t.data), shape = BigInt64Array.from(t.shape, BigInt);

@@ -44,8 +44,8 @@ double spc_time_onnxruntime(ort_run run, void *session, const void *options, con
 export interface Timer {
   /** Seconds that `runs` back-to-back inferences take. */
   time(runs: number): number;
-  /** Memory that the timed calls use by address; it lives as long as the timer. */
-  readonly memory: readonly ArrayBufferView[];
+  /** What the timed calls use by address; it lives as long as the timer. */
+  readonly memory: readonly object[];
 }
 
 /** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */

@@ -25,6 +25,13 @@ export const verbs: readonly Verb[] = [
     load: () => import('./verbs/verify.js'),
   },
   {
+    name: 'compare', summary: 'compare two classifiers on labelled data: overall, by class and group, flips, calibration',
+    args: [{ syntax: '<a>', doc: 'an .onnx file: what is compared with, as the dense model' }, { syntax: '<b>', doc: 'an .onnx file: what shall take its place, as the pruned model' }],
+    flags: ['data', 'labels', 'groups', 'limit', 'normalize', 'scores', 'noise', 'gate', 'markdown', 'engine', 'threads', ...compileFlags],
+    examples: ['spc compare dense.onnx pruned.onnx --data t10k-images-idx3-ubyte.gz --normalize 33.3,78.6', 'spc compare dense.onnx pruned.onnx --data x.npy --labels y.npy --gate class-drop=2 --gate flip-rate=5'],
+    load: () => import('./verbs/compare.js'),
+  },
+  {
     name: 'bench', summary: 'time a model, alone or against ONNX Runtime', args: [model],
     flags: ['compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags],
     examples: ['spc bench model.onnx --compare onnxruntime', 'spc bench model.onnx --per-layer'],

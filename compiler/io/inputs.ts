@@ -1,9 +1,10 @@
 /**
- * The model's inputs from files: .npy, .npz, ONNX TensorProto .pb, and raw binary (row-major, little-endian, no header). A file
+ * The model's inputs from files: .npy, .npz, ONNX TensorProto .pb, IDX, and raw binary (row-major, little-endian, no header). A file
  * whose element type differs from the input's is converted only where every value survives exactly.
  */
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { dtypes } from '../ir/dtype.js';
 import { denseData, denseTensor, newArray, numberAt, storedValue, type DenseTensor, type Tensor } from '../ir/tensor.js';
@@ -11,6 +12,7 @@ import { elementCount, formatType, type TensorType } from '../ir/types.js';
 import { decodeMessage } from '../onnx/proto.js';
 import { tensorFromProto } from '../onnx/tensor.js';
 import { dataError } from './errors.js';
+import { decodeIdx, isIdxName } from './idx.js';
 import { decodeNpy } from './npy.js';
 import { decodeNpz } from './npz.js';
 import { randomInputs, type Range } from './random.js';
@@ -73,20 +75,25 @@ function splitArgument(argument: string, ports: readonly InputPort[]): { readonl
   return equals > 0 ? { name: argument.slice(0, equals), file: argument.slice(equals + 1) } : { file: argument };
 }
 
-/** A tensor; the members of an .npz; or the bytes of a raw file. */
-function readTensorFile(file: string): Tensor | ReadonlyMap<string, Tensor> | Uint8Array {
-  let bytes: Uint8Array;
+/** The bytes of a data file, unpacked where it is called .gz. @throws SpcError SPC6100 */
+export function readDataFile(file: string): Uint8Array {
   try {
-    bytes = readFileSync(file);
+    const bytes = readFileSync(file);
+    return file.endsWith('.gz') ? gunzipSync(bytes) : bytes;
   } catch (error) {
     if (file === '') throw dataError('SPC6100', 'an input names no file', 'give --input NAME=FILE');
     throw dataError('SPC6100', `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`, 'check the path of the file');
   }
-  switch (extname(file).toLowerCase()) {
+}
+
+/** A tensor; the members of an .npz; or the bytes of a raw file. */
+export function readTensorFile(file: string): Tensor | ReadonlyMap<string, Tensor> | Uint8Array {
+  const bytes = readDataFile(file), name = file.replace(/\.gz$/, '');
+  switch (extname(name).toLowerCase()) {
     case '.npy': return decodeNpy(bytes, file);
     case '.npz': return decodeNpz(bytes, file);
     case '.pb': return readTensorProto(bytes, file);
-    default: return bytes;
+    default: return isIdxName(name) ? decodeIdx(bytes, file) : bytes;
   }
 }
 
@@ -122,7 +129,8 @@ function fit(source: Tensor | Uint8Array, port: InputPort, what: string): DenseT
   return denseTensor(port.dtype, port.shape, convertExactly(source, port, what));
 }
 
-function convertExactly(source: Tensor, port: InputPort, what: string): DenseTensor['data'] {
+/** Elements in the port's type; refused where one would change. */
+export function convertExactly(source: Tensor, port: InputPort, what: string): DenseTensor['data'] {
   const from = denseData(source);
   if (source.dtype === port.dtype) return from;
   const to = newArray(port.dtype, from.length), wide = source.dtype === 'i64' || source.dtype === 'u64';

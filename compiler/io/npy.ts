@@ -2,7 +2,7 @@
  * NumPy's .npy files, format versions 1 to 3 (numpy/lib/format.py): reads both byte orders and both memory orders, writes
  * little-endian row-major. NumPy has no bfloat16: it is written as float32, which holds every bfloat16 exactly.
  */
-import { dtypes, type DType } from '../ir/dtype.js';
+import { dtypes, type DType, type TypedArray } from '../ir/dtype.js';
 import { bf16ToNumber, denseData, denseTensor, newArray, type DenseTensor, type Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount } from '../ir/types.js';
 import { dataError } from './errors.js';
@@ -70,9 +70,15 @@ export function decodeNpy(file: Uint8Array, what: string): DenseTensor {
     fail(`is cut short: ${dtype}[${shape.join(',')}] needs ${size} bytes of data, it has ${bytes.length - dataStart}`);
   }
   const raw = Uint8Array.from(bytes.subarray(dataStart, dataStart + size));
-  if ((descr[1] === '>') === isLittleEndianHost && descr[1] !== '=' && descr[1] !== '|') swapBytes(raw, width);
-  const data = new dtypes[dtype].array(raw.buffer, 0, count);
+  const data = hostElements(dtype, raw, descr[1] === '=' || descr[1] === '|' ? isLittleEndianHost : descr[1] !== '>');
   return order === 'True' ? fromColumnMajor(denseTensor(dtype, shape, data)) : denseTensor(dtype, shape, data);
+}
+
+/** Elements from a file's bytes, which are swapped in place where their order is not this machine's. */
+export function hostElements(dtype: DType, raw: Uint8Array<ArrayBuffer>, isLittleEndian: boolean): TypedArray {
+  const { array, bytes } = dtypes[dtype];
+  if (isLittleEndian !== isLittleEndianHost) swapBytes(raw, bytes);
+  return new array(raw.buffer, 0, raw.length / bytes);
 }
 
 /** Reverses every group of `width` bytes in place. */

@@ -1,62 +1,20 @@
 /** `spc run`: one inference, of a model or a build folder. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { load } from '../../../runtime/node/load.js';
-import { SpcError, type Diagnostic } from '../../diagnostics/diagnostic.js';
+import { SpcError } from '../../diagnostics/diagnostic.js';
 import { fileNames, formatTensor, topK } from '../../io/format.js';
 import { readInputs, type InputPort } from '../../io/inputs.js';
 import { encodeNpy } from '../../io/npy.js';
-import { evaluateGraph } from '../../kir/evaluate.js';
 import { denseData, denseTensor, toNumbers, type DenseTensor, type Tensor } from '../../ir/tensor.js';
-import { formatType, valueOf, type Graph } from '../../ir/types.js';
-import { importModel } from '../../onnx/import.js';
-import type { FlagValues } from '../flags.js';
-import { openOnnxRuntime } from '../onnxruntime.js';
-import { compileFromFlags, isFolder, loadFiles, readBindings, readModelFile, runLoaded } from '../source.js';
-import type { Terminal } from '../terminal.js';
+import { formatType } from '../../ir/types.js';
+import { openModel } from '../engine.js';
 import type { RunVerb } from '../verb.js';
 
-interface Runnable {
-  readonly inputs: readonly InputPort[];
-  readonly outputs: readonly InputPort[];
-  readonly diagnostics: readonly Diagnostic[];
-  run(inputs: readonly Tensor[]): Tensor[] | Promise<Tensor[]>;
-}
-
-const portsOf = (graph: Graph): Pick<Runnable, 'inputs' | 'outputs'> => ({
-  inputs: graph.inputs.map((id) => { const v = valueOf(graph, id); return { name: v.name, ...v.type }; }),
-  outputs: graph.outputs.map((o) => ({ name: o.name, ...valueOf(graph, o.value).type })),
-});
-
-async function open(path: string, flags: FlagValues, terminal: Terminal): Promise<Runnable> {
-  const loadOptions = { threads: flags.threads ?? 1 };
-  if (isFolder(path)) {
-    if (flags.engine !== undefined && flags.engine !== 'compiled') {
-      throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--engine ${flags.engine} needs the .onnx file, not a build folder` }]);
-    }
-    const model = await load(path, loadOptions);
-    return { inputs: model.inputs, outputs: model.outputs, diagnostics: [], run: (inputs) => runLoaded(model, inputs) };
-  }
-  const file = readModelFile(path), engine = flags.engine ?? 'compiled';
-  if (engine === 'compiled') {
-    const { files, imported, diagnostics } = compileFromFlags(file, flags, terminal);
-    return { ...portsOf(imported), diagnostics, run: async (inputs) => runLoaded(await loadFiles(files, loadOptions, terminal), inputs) };
-  }
-  // The other engines run the model as it is: nothing is compiled.
-  const bind = readBindings(flags.bind ?? []);
-  const { graph, diagnostics } = importModel(file, { bind, ...(flags.dim ? { dims: flags.dim } : {}) }), ports = portsOf(graph);
-  const bound = Object.entries(bind).map(([name, tensor]) => ({ name, tensor }));
-  return {
-    ...ports, diagnostics,
-    run: (inputs) => (engine === 'reference' ? evaluateGraph(graph, inputs)
-      : openOnnxRuntime(file, [...ports.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! })), ...bound], ports.outputs, loadOptions).run()),
-  };
-}
-
 export const run: RunVerb = async ([path], flags, terminal) => {
-  const model = await open(path!, flags, terminal);
+  const model = await openModel(path!, flags, terminal);
   const inputs = readInputs(model.inputs, { files: flags.input ?? [], ...(flags.random === undefined ? {} : { seed: flags.random }), ...(flags.randomRange ? { range: flags.randomRange } : {}) });
   const results = await model.run(inputs);
+  model.dispose();
   const outputs = model.outputs.map((port, i) => ({ port, tensor: results[i]! }));
 
   if (flags.outputDir !== undefined) {

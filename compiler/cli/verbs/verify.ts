@@ -5,7 +5,7 @@ import { readInputs, type InputPort } from '../../io/inputs.js';
 import { type DenseTensor, type Tensor } from '../../ir/tensor.js';
 import { formatType, valueOf } from '../../ir/types.js';
 import { bisectPasses, compareLayers, passesOf } from '../bisect.js';
-import { compareTensors, defaultTolerance, formatComparison, type Comparison } from '../compare.js';
+import { compareTensors, defaultTolerance, formatComparison, type Comparison } from '../tensor-comparison.js';
 import { exitCodes } from '../exit-codes.js';
 import { findOnnxRuntime, openOnnxRuntime } from '../onnxruntime.js';
 import { compileFromFlags, loadFiles, readBindings, readModelFile, runLoaded } from '../source.js';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { tensorOf } from '../ir/tensor.js';
-import { compareTensors, defaultTolerance, formatComparison } from './compare.js';
+import { compareTensors, defaultTolerance, formatComparison } from './tensor-comparison.js';
 
 const exact = { rtol: 0, atol: 0 };
 const f32 = (...x: number[]): ReturnType<typeof tensorOf> => tensorOf('f32', [x.length], x);
