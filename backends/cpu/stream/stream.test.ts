@@ -1,0 +1,223 @@
+/** Stream functions in all their forms, run: against the interpreter and a dense float64 product, with guards around every buffer. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { interpret, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { hasTool } from '../../../test/support/processes.js';
+import { randomSource, randomStream, type RandomSource } from '../../../test/support/random-stream.js';
+import { guardedLibrary, streamCase, violations, type GuardedRun, type StreamCase } from '../../../test/support/stream-harness.js';
+import { isas } from '../isa.js';
+import { compileFlags } from '../project.js';
+import { assemblyFile } from './assembly-file.js';
+import { encodeStreams } from './encode.js';
+import { portableFile, streamTables } from './portable.js';
+
+const hasAvx512 = process.arch === 'x64' && process.platform === 'linux' && /avx512f.*avx512bw|avx512bw.*avx512f/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+const folder = mkdtempSync(join(tmpdir(), 'spc-stream-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const COUNT = 40;
+const random = randomSource(2026);
+/** The second half with a residual that lies where the result goes. */
+const functions = Array.from({ length: COUNT }, (_, i): StreamFunction => {
+  const f = randomStream(random, `f${i}`, i < COUNT / 2 ? {} : { starts: true, residual: true });
+  return i < COUNT / 2 ? f : { ...f, start: { bias: f.start!.bias, residual: f.rows }, steps: { ...f.steps, r: f.steps.y } };
+});
+const inPlace = (i: number): boolean => i >= COUNT / 2;
+
+/** A function cut into two at a column: the first has no finish, the second goes on with its sums. */
+function cut(f: StreamFunction): readonly [StreamFunction, StreamFunction] {
+  const k = Math.floor(f.columnCount / 2), { start, finish, ...rest } = f;
+  const part = (name: string, from: number, to: number): Omit<StreamFunction, 'start' | 'finish'> => ({
+    ...rest, name, columnCount: to - from, offsets: f.offsets.slice(from, to), sources: f.sources.slice(from, to), columnMasks: f.columnMasks.slice(from, to),
+    starts: f.starts.slice(from, to + 1).map((s) => s - f.starts[from]!), rowOf: f.rowOf.slice(f.starts[from], f.starts[to]), weights: f.weights.slice(f.starts[from], f.starts[to]),
+  });
+  return [{ ...part(`${f.name}_first`, 0, k), ...(start ? { start } : {}) }, { ...part(`${f.name}_second`, k, f.columnCount), ...(finish ? { finish } : {}) }];
+}
+
+const chunks = functions.slice(0, 10).map(cut);
+/** Without anything that is added to its products. */
+const bare = randomStream(random, 'bare', { rows: 31, columns: 40, density: 0.5, masks: 2, starts: true, residual: false, finishes: false });
+bare.start!.bias.fill(0);
+const all = [...functions, ...chunks.flat(), bare];
+
+function interpreted(f: StreamFunction, c: StreamCase): Float32Array {
+  const y = c.y.slice();
+  interpret(f, c.tiles, c.masks, { x: c.x, x2: c.x2, y, r: c.r ?? y }, { x: c.at.x / 4, x2: c.at.x2 / 4, y: c.at.y / 4, r: c.at.r / 4 });
+  return y;
+}
+
+/** The same in float64 on a dense matrix, row by row; and how large the terms of each sum are. */
+function dense(f: StreamFunction, c: StreamCase): { readonly y: Float64Array; readonly scale: Float64Array } {
+  const matrix = f.rows.map(() => new Float64Array(f.columnCount)), y = Float64Array.from(c.y), scale = new Float64Array(y.length).fill(1);
+  for (let k = 0; k < f.columnCount; k++) for (let i = f.starts[k]!; i < f.starts[k + 1]!; i++) matrix[f.rowOf[i]!]![k] = f.weights[i]!;
+  for (let t = 0; t < c.tiles; t++) {
+    const lit = (mask: number, lane: number): boolean => mask === 0 || (c.masks[t * f.maskCount + mask - 1]! >> lane & 1) === 1;
+    f.rows.forEach((offset, r) => {
+      for (let lane = 0; lane < 16; lane++) {
+        const to = (c.at.y + offset + t * f.steps.y) / 4 + lane;
+        let sum = f.start ? f.start.bias[r]! : y[to]!, terms = Math.abs(sum);
+        if (f.start?.residual) sum += (c.r ?? c.y)[(c.at.r + f.start.residual[r]! + t * f.steps.r) / 4 + lane]!;
+        matrix[r]!.forEach((w, k) => {
+          const second = f.sources[k] === 1, source = second ? c.x2 : c.x, from = ((second ? c.at.x2 : c.at.x) + f.offsets[k]! + t * (second ? f.steps.x2 : f.steps.x)) / 4;
+          const product = w * (lit(f.columnMasks[k]!, lane) ? source[from + lane]! : 0);
+          sum += product;
+          terms += Math.abs(product);
+        });
+        if (f.finish) sum = lit(f.finish.mask, lane) ? Math.min(Math.max(sum, f.finish.clamp.low), f.finish.clamp.high) : 0;
+        y[to] = sum;
+        scale[to] = 1 + terms;
+      }
+    });
+  }
+  return { y, scale };
+}
+
+/** Index of the first element that differs: NaN equals NaN, zeros are equal, others to within `tolerance` times their scale. */
+function firstDifference(actual: Float32Array, expected: ArrayLike<number>, tolerance = 0, scale?: Float64Array): string | undefined {
+  for (let i = 0; i < actual.length; i++) {
+    const a = actual[i]!, e = expected[i]!;
+    if (Object.is(a, e) || a === e || Math.abs(a - e) <= tolerance * (scale?.[i] ?? Math.max(1, Math.abs(e)))) continue;
+    return `element ${i}: ${a} instead of ${e}`;
+  }
+  return undefined;
+}
+
+interface Case {
+  readonly index: number;
+  readonly data: StreamCase;
+  readonly expected: ArrayLike<number>;
+  readonly tolerance?: number;
+  readonly scale?: Float64Array;
+}
+
+const eighth = (values: RandomSource) => (): number => values.integer(-16, 16) / 8;
+const word = (values: RandomSource) => (): number => values.pick([0, 0xffff, values.integer(0, 0xffff), 0x7ffe, 1]);
+
+/** Made once, for all forms. */
+function once<T>(make: () => T): () => T {
+  const made: T[] = [];
+  return () => made[0] ?? (made[0] = make());
+}
+
+const experiments: readonly { readonly what: string; readonly cases: () => readonly Case[] }[] = [
+  {
+    what: 'exact sums are equal to the interpreter\'s',
+    cases: once(() => {
+      const values = randomSource(3);
+      return functions.map((f, index) => {
+        const data = streamCase(f, values.integer(1, 9), eighth(values), word(values), inPlace(index));
+        return { index, data, expected: interpreted(f, data) };
+      });
+    }),
+  },
+  {
+    what: 'random values agree with a dense product in float64',
+    cases: once(() => {
+      const values = randomSource(4);
+      return functions.map((f, index) => {
+        const data = streamCase(f, values.integer(1, 4), () => (values.next() + values.next() - 1) * 4, word(values), inPlace(index)), { y, scale } = dense(f, data);
+        return { index, data, expected: y, tolerance: 1e-5, scale };
+      });
+    }),
+  },
+  {
+    what: 'NaN and infinities go where non-zero weights take them',
+    cases: once(() => {
+      const values = randomSource(5), ordinary = eighth(values);
+      const special = (): number => (values.next() < 0.97 ? ordinary() : values.pick([NaN, Infinity, -Infinity, -0]));
+      const cases = functions.map((f, index) => {
+        const data = streamCase(f, values.integer(1, 3), special, word(values), inPlace(index));
+        return { index, data, expected: interpreted(f, data) };
+      });
+      expect(cases.flatMap(({ expected }) => [...expected]).filter((v) => !Number.isFinite(v)).length).toBeGreaterThan(1000);
+      return cases;
+    }),
+  },
+  {
+    what: 'denormals are not flushed',
+    cases: once(() => {
+      const values = randomSource(6), data = streamCase(bare, 2, () => values.integer(-1000, 1000) * 2 ** -140, word(values)), expected = interpreted(bare, data);
+      expect(expected.filter((v) => v !== 0 && Math.abs(v) < 2 ** -126).length).toBeGreaterThan(100);
+      return [{ index: all.indexOf(bare), data, expected }];
+    }),
+  },
+];
+
+interface Form {
+  readonly name: string;
+  readonly needs: boolean;
+  readonly cc: string;
+  readonly flags: readonly string[];
+  readonly files: () => ReadonlyMap<string, string | Uint8Array>;
+}
+
+const table = (bytes: Uint8Array): string => `__attribute__((aligned(64))) const unsigned char stream_tables[] = {${bytes.join(',')}};\n`;
+const portable = (): ReadonlyMap<string, string | Uint8Array> => {
+  const tables = streamTables(all);
+  return new Map([['portable.c', portableFile(tables, { header: ['test'], tables: 'stream_tables' })], ['tables.c', table(tables.bytes)]]);
+};
+const assembly = (binary?: string) => (): ReadonlyMap<string, string | Uint8Array> => {
+  const streams = encodeStreams(all);
+  return new Map<string, string | Uint8Array>([['streams.S', assemblyFile(streams, { header: ['test'], ...(binary ? { binary } : {}) })], ['streams.bin', streams.bytes]]);
+};
+const gcc = hasTool('gcc'), clang = hasTool('clang');
+const forms: readonly Form[] = [
+  { name: 'machine code', needs: gcc, cc: 'gcc', flags: [], files: assembly('streams.bin') },
+  { name: 'assembly text', needs: gcc, cc: 'gcc', flags: [], files: assembly() },
+  { name: 'machine code, clang', needs: clang, cc: 'clang', flags: [], files: assembly('streams.bin') },
+  { name: 'portable C, AVX-512', needs: gcc, cc: 'gcc', flags: compileFlags(isas['x86-64-v4']), files: portable },
+  { name: 'portable C, AVX2', needs: gcc, cc: 'gcc', flags: compileFlags(isas['x86-64-v3']), files: portable },
+  { name: 'portable C, generic', needs: gcc, cc: 'gcc', flags: compileFlags(isas.generic), files: portable },
+  { name: 'portable C, AVX-512, clang', needs: clang, cc: 'clang', flags: compileFlags(isas['x86-64-v4']), files: portable },
+];
+
+// the harness itself looks at 512-bit registers
+describe.skipIf(!hasAvx512).each(forms)('$name', ({ name, needs, cc, flags, files }) => {
+  const isAssembly = !name.startsWith('portable');
+  let run: GuardedRun, library: string;
+  beforeAll(() => {
+    if (!needs) return;
+    const own = join(folder, name.replace(/\W+/g, '-'));
+    mkdirSync(own);
+    ({ run, library } = guardedLibrary(own, 'streams', cc, flags, all.map((f) => f.name), files()));
+  }, 60_000);
+  /** Both placements of the buffers; registers and guards must be well. The C compiler leaves vector registers as it likes. */
+  const guarded = (index: number, data: StreamCase): Float32Array => {
+    const first = run(index, data, false), second = run(index, data, true);
+    for (const { broken } of [first, second]) expect(isAssembly ? broken : broken & ~violations.upperHalves, `${all[index]!.name}: violations`).toBe(0);
+    expect(firstDifference(second.y, first.y), all[index]!.name).toBeUndefined();
+    return second.y;
+  };
+  test.skipIf(!needs).each(experiments)('$what', ({ cases }) => {
+    for (const { index, data, expected, tolerance, scale } of cases()) {
+      expect(firstDifference(guarded(index, data), expected, tolerance, scale), `${all[index]!.name}: ${all[index]!.doc[0]}`).toBeUndefined();
+    }
+  });
+
+  test.skipIf(!needs)('two functions that share the columns give what one gives', () => {
+    const values = randomSource(8);
+    chunks.forEach((_, c) => {
+      const f = functions[c]!, data = streamCase(f, values.integer(1, 5), eighth(values), word(values)), index = COUNT + 2 * c;
+      // each half has buffers of its own size: give it the parts of the whole that it may touch
+      const part = (g: StreamFunction, y: Float32Array): StreamCase => {
+        const own = streamCase(g, data.tiles, () => 0, () => 0);
+        const share = (whole: Float32Array, wholeAt: number, mine: Float32Array, mineAt: number): Float32Array => whole.slice((wholeAt - mineAt) / 4, (wholeAt - mineAt) / 4 + mine.length);
+        return { ...own, masks: data.masks, y, x: share(data.x, data.at.x, own.x, own.at.x), x2: share(data.x2, data.at.x2, own.x2, own.at.x2), r: share(data.r!, data.at.r, own.r!, own.at.r) };
+      };
+      const first = guarded(index, part(all[index]!, data.y)), second = guarded(index + 1, part(all[index + 1]!, first));
+      expect(firstDifference(second, interpreted(f, data)), f.name).toBeUndefined();
+    });
+  });
+
+  test.skipIf(!needs)('position independent, no executable stack, nothing exported', () => {
+    const headers = execFileSync('readelf', ['-lW', library], { encoding: 'utf8' }), dynamic = execFileSync('readelf', ['-dW', library], { encoding: 'utf8' });
+    expect(headers).toMatch(/GNU_STACK.* RW /);
+    expect(dynamic).not.toMatch(/TEXTREL/);
+    const exported = execFileSync('readelf', ['--dyn-syms', '-W', library], { encoding: 'utf8' });
+    expect(exported).toMatch(/spc_run_guarded/);
+    for (const f of all) expect(exported).not.toMatch(new RegExp(`\\b${f.name}\\b`));
+  });
+});

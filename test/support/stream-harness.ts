@@ -1,0 +1,150 @@
+/**
+ * Runs emitted stream functions in this process as no honest caller would: registers that must be kept are poisoned, vector registers
+ * are full, every buffer is just as large as what the function may touch and lies against a page that must not be touched.
+ */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import koffi from 'koffi';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
+import type { StreamFunction } from '../../compiler/kir/stream.js';
+
+/** What a call broke, as bits. */
+export const violations = { calleeSaved: 1, stackPointer: 2, directionFlag: 4, mxcsr: 8, upperHalves: 16, fault: 32 } as const;
+
+const harness = `
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+uint64_t spc_saved_stack;
+unsigned char spc_uppers[16 * 64] __attribute__((aligned(64)));
+int spc_guarded_call(void *f, const void *x, long tiles, const void *masks, const void *x2, void *y, const void *r);
+#define POISON(n) "movabs $0x5a5a000000000" #n ", %r10\\n"
+#define FILL(i) "vpternlogd $255, %zmm" #i ", %zmm" #i ", %zmm" #i "\\n"
+#define KEEP(i) "vmovups %zmm" #i ", 64*" #i "(%r10)\\n"
+#define ALL(m) m(0) m(1) m(2) m(3) m(4) m(5) m(6) m(7) m(8) m(9) m(10) m(11) m(12) m(13) m(14) m(15)
+#define SET(reg, n) POISON(n) "mov %r10, %" #reg "\\n"
+#define CHECK(reg, n) POISON(n) "cmp %r10, %" #reg "\\n je 1f\\n or $1, %eax\\n 1:\\n"
+__asm__(".text\\n.hidden spc_saved_stack\\n.hidden spc_uppers\\n.globl spc_guarded_call\\n.hidden spc_guarded_call\\nspc_guarded_call:\\n"
+  "push %rbx\\n push %rbp\\n push %r12\\n push %r13\\n push %r14\\n push %r15\\n sub $24, %rsp\\n"
+  "mov %rdi, %rax\\n mov %rsi, %rdi\\n mov %rdx, %rsi\\n mov %rcx, %rdx\\n mov %r8, %rcx\\n mov %r9, %r8\\n mov 80(%rsp), %r9\\n"
+  "stmxcsr (%rsp)\\n mov %rsp, spc_saved_stack(%rip)\\n"
+  SET(rbx, 1) SET(rbp, 2) SET(r12, 3) SET(r13, 4) SET(r14, 5) SET(r15, 6) ALL(FILL)
+  "call *%rax\\n"
+  "lea spc_uppers(%rip), %r10\\n" ALL(KEEP) "vzeroupper\\n xor %eax, %eax\\n"
+  CHECK(rbx, 1) CHECK(rbp, 2) CHECK(r12, 3) CHECK(r13, 4) CHECK(r14, 5) CHECK(r15, 6)
+  "cmp %rsp, spc_saved_stack(%rip)\\n je 1f\\n or $2, %eax\\n mov spc_saved_stack(%rip), %rsp\\n 1:\\n"
+  "pushfq\\n pop %r10\\n test $0x400, %r10\\n je 1f\\n or $4, %eax\\n cld\\n 1:\\n"
+  /* the flags of what happened are the caller's to see, the modes are not to be changed */
+  "stmxcsr 4(%rsp)\\n mov (%rsp), %r10d\\n xor 4(%rsp), %r10d\\n and $0xffc0, %r10d\\n je 1f\\n or $8, %eax\\n 1:\\n"
+  "add $24, %rsp\\n pop %r15\\n pop %r14\\n pop %r13\\n pop %r12\\n pop %rbp\\n pop %rbx\\n ret\\n");
+
+enum { PAGE = 4096 };
+typedef struct { char *map, *data; size_t bytes; } area;
+/* Memory of so many bytes between two pages that cannot be touched; it begins behind the first or ends before the second. */
+static area area_of(const void *content, size_t bytes, int at_end) {
+  const size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
+  area a = {mmap(NULL, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), NULL, bytes};
+  if (room) mprotect(a.map + PAGE, room, PROT_READ | PROT_WRITE);
+  a.data = a.map + PAGE + (at_end ? room - bytes : 0);
+  memcpy(a.data, content, bytes);
+  return a;
+}
+static void release(area a) { munmap(a.map, (a.bytes + PAGE - 1) / PAGE * PAGE + 2 * PAGE); }
+
+static sigjmp_buf back;
+static void on_fault(int s) { (void)s; siglongjmp(back, 1); }
+
+typedef void stream(const float *, long, const uint16_t *, const float *, float *, const float *);
+extern stream *const spc_streams[];
+/* Each buffer: content, bytes, byte offset that the function's pointer has in it. r in place: r_bytes < 0. */
+__attribute__((visibility("default"))) int spc_run_guarded(int index, int at_end, int64_t tiles, const void *x, int64_t x_bytes, int64_t x_at, const void *masks, int64_t mask_bytes,
+    const void *x2, int64_t x2_bytes, int64_t x2_at, void *y, int64_t y_bytes, int64_t y_at, const void *r, int64_t r_bytes, int64_t r_at) {
+  area ax = area_of(x, (size_t)x_bytes, at_end), am = area_of(masks, (size_t)mask_bytes, at_end), a2 = area_of(x2, (size_t)x2_bytes, at_end);
+  area ay = area_of(y, (size_t)y_bytes, at_end), ar = area_of(r, r_bytes < 0 ? 0 : (size_t)r_bytes, at_end);
+  mprotect(ax.map + PAGE, (ax.bytes + PAGE - 1) / PAGE * PAGE, PROT_READ);
+  struct sigaction action, segv, bus;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_fault;
+  action.sa_flags = SA_NODEFER;
+  sigaction(SIGSEGV, &action, &segv);
+  sigaction(SIGBUS, &action, &bus);
+  volatile int broken = 32;
+  memset(spc_uppers, 0, sizeof spc_uppers);
+  if (sigsetjmp(back, 1) == 0) {
+    broken = spc_guarded_call((void *)spc_streams[index], ax.data + x_at, (long)tiles, mask_bytes ? am.data : NULL, x2_bytes ? a2.data + x2_at : NULL, ay.data + y_at,
+                              r_bytes < 0 ? ay.data + y_at : r_bytes ? ar.data + r_at : NULL);
+  }
+  sigaction(SIGSEGV, &segv, NULL);
+  sigaction(SIGBUS, &bus, NULL);
+  for (int v = 0; v < 16; v++) for (int b = 16; b < 64; b++) if (spc_uppers[64 * v + b]) broken |= 16;
+  memcpy(y, ay.data, ay.bytes);
+  release(ax); release(am); release(a2); release(ay); release(ar);
+  return broken;
+}
+`;
+
+/** What a function runs on; byte offsets where its pointers are in the buffers. */
+export interface StreamCase {
+  readonly tiles: number;
+  readonly masks: Uint16Array;
+  readonly x: Float32Array;
+  readonly x2: Float32Array;
+  readonly y: Float32Array;
+  /** Undefined: r is y. */
+  readonly r?: Float32Array;
+  readonly at: { readonly x: number; readonly x2: number; readonly y: number; readonly r: number };
+}
+
+/** Least and largest byte, of all tiles, that offsets reach. */
+function extent(offsets: readonly number[], step: number, tiles: number): { readonly at: number; readonly floats: number } {
+  if (!offsets.length) return { at: 0, floats: 0 };
+  const low = Math.min(...offsets);
+  return { at: 0 - low, floats: (Math.max(...offsets) - low + (tiles - 1) * step + 64) / 4 };
+}
+
+/** Buffers of just the size that a function touches, filled by `element`. */
+export function streamCase(f: StreamFunction, tiles: number, element: () => number, word: () => number, inPlace = false): StreamCase {
+  const columns = (source: number): number[] => [...f.offsets].filter((_, k) => f.sources[k] === source);
+  const x = extent(columns(0), f.steps.x, tiles), x2 = extent(columns(1), f.steps.x2, tiles), y = extent(f.rows, f.steps.y, tiles);
+  const r = inPlace ? y : extent(f.start?.residual ?? [], f.steps.r, tiles);
+  const filled = (n: number): Float32Array => Float32Array.from({ length: n }, element);
+  return {
+    tiles, masks: Uint16Array.from({ length: f.maskCount * tiles }, word), x: filled(x.floats), x2: filled(x2.floats), y: filled(y.floats),
+    ...(inPlace ? {} : { r: filled(r.floats) }), at: { x: x.at, x2: x2.at, y: y.at, r: r.at },
+  };
+}
+
+/** Runs function `index` of a library. @returns the y afterwards, and what was broken (0: nothing) */
+export type GuardedRun = (index: number, data: StreamCase, atEnd: boolean) => { readonly y: Float32Array; readonly broken: number };
+
+/**
+ * Builds a shared library of the functions with the given symbols; `files` are sources and what they include, `flags` the compiler's.
+ * Relocations of code are an error.
+ */
+export function guardedLibrary(folder: string, name: string, cc: string, flags: readonly string[], symbols: readonly string[], files: ReadonlyMap<string, string | Uint8Array>):
+{ readonly library: string; readonly run: GuardedRun } {
+  for (const [file, content] of files) writeFileSync(join(folder, file), content);
+  const declarations = symbols.map((s) => `extern stream ${s};`).join('\n');
+  writeFileSync(join(folder, `${name}_harness.c`), `${harness}${declarations}\nstream *const spc_streams[] = {${symbols.join(', ')}};\n`);
+  const sources = [...files.keys()].filter((f) => /\.(c|S)$/.test(f)), library = join(folder, `${name}.so`);
+  const harnessObject = join(folder, `${name}_harness.o`);
+  execFileSync(cc, ['-O1', '-march=x86-64-v4', '-fPIC', '-fvisibility=hidden', '-c', join(folder, `${name}_harness.c`), '-o', harnessObject]);
+  execFileSync(cc, [...flags, '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-Wl,-z,text', '-I', folder, '-I', join(packageRoot(), 'runtime/cpu'), '-o', library,
+    ...sources.map((s) => join(folder, s)), harnessObject, '-lm'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const call = koffi.load(library).func('spc_run_guarded', 'int', ['int', 'int', 'int64', 'void *', 'int64', 'int64', 'void *', 'int64', 'void *', 'int64', 'int64',
+    'void *', 'int64', 'int64', 'void *', 'int64', 'int64']) as (...args: readonly (number | Float32Array | Uint16Array)[]) => number;
+  return {
+    library,
+    run(index, { tiles, masks, x, x2, y: before, r, at }, atEnd) {
+      const y = before.slice();
+      const broken = call(index, atEnd ? 1 : 0, tiles, x, x.byteLength, at.x, masks, masks.byteLength, x2, x2.byteLength, at.x2, y, y.byteLength, at.y,
+        r ?? y, r ? r.byteLength : -1, at.r);
+      return { y, broken };
+    },
+  };
+}
