@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { include: ['{compiler,passes,backends,runtime,test,examples}/**/*.test.ts'], testTimeout: 120_000, pool: 'forks', maxWorkers: 2 },
+  test: { include: ['{compiler,passes,backends,runtime,test,bench,examples}/**/*.test.ts'], testTimeout: 120_000, pool: 'forks', maxWorkers: 2 },
 });

@@ -1,0 +1,136 @@
+/**
+ * npm run bench -- [--goals] [--networks a,b] [--patterns p,q] [--batch 1,16] [--peers onnxruntime,dense] [--quick] [--resume] [--json FILE] [--cpu N]
+ *
+ * Sparse networks beside ONNX Runtime and spc's own dense code. Results are written to bench/results after every row, and the page
+ * docs/performance.md is printed from them. Times mean something on a quiet machine only.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { nativeIsa } from '../backends/cpu/target.js';
+import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import { lastAllowedCpu } from '../compiler/cli/timing.js';
+import { packageRoot } from '../compiler/emit/runtime-files.js';
+import { findCompiler } from '../runtime/node/build-library.js';
+import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
+import { peerNames, type PeerName } from './measure.js';
+import { buildPeaks } from './peaks.js';
+import { absence, allRows, goalRows, quickRows } from './plan.js';
+import { svgPlot } from './plot.js';
+import { plots } from './plots.js';
+import { readResults, rowResultSchema, sameRow, withRow, writeResults, type Results, type Row, type RowKey, type RowResult } from './results.js';
+import type { RowRequest } from './row.js';
+import { goalsTable, performancePage, rowCells, rowHead } from './tables.js';
+
+const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
+const positive = (text: string): number => {
+  if (!(Number(text) > 0)) throw new InvalidArgumentError('write a positive number');
+  return Number(text);
+};
+const peersOf = (text: string): PeerName[] => list(text).map((name) => {
+  const peer = peerNames.find((p) => p === name);
+  if (!peer) throw new InvalidArgumentError(`peers are ${peerNames.join(', ')}`);
+  return peer;
+});
+
+const flags = new Command('bench')
+  .option('--goals', 'only the rows that goals are set for, and goal and measured value side by side')
+  .option('--quick', 'two small networks and few rounds, to see that it works')
+  .option('--networks <a,b>', 'only these networks', list)
+  .option('--patterns <p,q>', 'only these patterns, as `spc sparsify` has them', list)
+  .option('--batch <n,m>', 'only these batch sizes', list)
+  .option('--peers <a,b>', `what to compare with: ${peerNames.join(', ')}`, peersOf, [...peerNames])
+  .option('--rounds <n>', 'blocks an engine', positive)
+  .option('--cpu <n>', 'CPU to pin to (default: the last one; `none`: do not pin)')
+  .option('--json <file>', 'file of results (default: bench/results/<instruction set>.json; none with --quick)')
+  .option('--resume', 'keep rows that the file of results has')
+  .option('--report', 'measure nothing, print the page from the file of results')
+  .parse().opts<{
+    readonly goals?: boolean; readonly quick?: boolean; readonly networks?: string[]; readonly patterns?: string[]; readonly batch?: string[]; readonly peers: PeerName[];
+    readonly rounds?: number; readonly cpu?: string; readonly json?: string; readonly resume?: boolean; readonly report?: boolean;
+  }>();
+
+/** Longer than any row takes on a working machine. */
+const ROW_TIMEOUT_MS = 900_000;
+
+/** The row in a process of its own; how that ended where it left no result. */
+async function measureApart(request: RowRequest): Promise<RowResult> {
+  const file = join(request.options.workFolder, 'row.json');
+  rmSync(file, { force: true });
+  const child = await runProcess(process.execPath, ['--max-old-space-size=12288', '--import', 'tsx', join(packageRoot(), 'bench', 'row.ts'), JSON.stringify(request), file], { cwd: packageRoot(), timeoutMs: ROW_TIMEOUT_MS });
+  const failure = failureOf('its process', child);
+  if (failure !== undefined) return { status: 'failed', problem: failure };
+  return rowResultSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+}
+
+/** Writes docs/performance.md and its plots. */
+function writePage(results: Results): void {
+  const drawn = plots(results);
+  for (const { file, plot } of drawn) writeFileSync(join(packageRoot(), 'docs', file), svgPlot(plot));
+  writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file)));
+}
+
+const wanted = (row: RowKey): boolean => (!flags.networks || flags.networks.includes(row.network)) && (!flags.patterns || flags.patterns.includes(row.pattern)) && (!flags.batch || flags.batch.includes(String(row.batch)));
+
+/** Rows of the plan that the flags leave; where a network or pattern is named that the plan has not together, they are crossed. */
+function rowsWanted(): readonly RowKey[] {
+  const planned = (flags.quick ? quickRows : flags.goals ? goalRows : allRows).filter(wanted);
+  if (planned.length > 0 || !flags.networks || !flags.patterns) return planned;
+  const batches = (flags.batch ?? ['1']).map(Number);
+  return flags.networks.flatMap((network) => batches.flatMap((batch) => flags.patterns!.map((pattern) => ({ network, batch, pattern }))));
+}
+
+async function main(): Promise<number> {
+  const onnxruntime = findOnnxRuntime(), compiler = await findCompiler(), isa = nativeIsa();
+  if (!onnxruntime || !compiler) {
+    console.error(onnxruntime ? 'no C compiler found' : 'onnxruntime-node is not installed: there is nothing to compare with');
+    return 2;
+  }
+  const ownFile = join(packageRoot(), 'bench', 'results', `${isa.name}.json`), file = flags.json ?? (flags.quick ? undefined : ownFile);
+  const former = file === undefined ? undefined : readResults(file);
+  if (flags.report) {
+    if (!former) throw new Error(`${file ?? ownFile} is not there: nothing has been measured`);
+    writePage(former);
+    return 0;
+  }
+  const rows = rowsWanted();
+  if (rows.length === 0) {
+    console.error('no row has such a network, pattern and batch');
+    return 2;
+  }
+  const whole = rows.length === allRows.length, canPin = hasTool('taskset') && flags.cpu !== 'none', cpu = canPin ? (flags.cpu ?? lastAllowedCpu()) : undefined;
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  let results: Results = {
+    schemaVersion: 1, spc: version, isa: isa.name, machine: cpus()[0]?.model.trim() ?? 'unknown CPU', onnxruntime: onnxruntime.version, compiler: compiler.version, pinnedCpu: cpu ?? null,
+    // a whole run begins anew, a part replaces its rows
+    rows: former && (flags.resume || !whole) ? former.rows : [],
+  };
+  const workFolder = mkdtempSync(join(tmpdir(), 'spc-bench-'));
+  try {
+    const options = {
+      workFolder, peaksProgram: buildPeaks(workFolder, compiler.command), peers: flags.peers, rounds: flags.rounds ?? (flags.quick ? 5 : 11), blockSeconds: flags.quick ? 0.01 : 0.03,
+      ...(cpu === undefined ? {} : { cpu }),
+    };
+    console.log(`| ${rowHead.join(' | ')} |`);
+    for (const key of rows) {
+      const missing = absence(key);
+      if (missing !== undefined) {
+        console.log(`| ${key.network} | skipped: ${missing} |`);
+        continue;
+      }
+      if (flags.resume && results.rows.some((r) => sameRow(r, key) && r.result.status === 'measured')) continue;
+      const row: Row = { ...key, result: await measureApart({ key, options }) };
+      console.log(`| ${rowCells(row).join(' | ')} |`);
+      results = withRow(results, row);
+      if (file !== undefined) writeResults(file, results);
+    }
+  } finally {
+    rmSync(workFolder, { recursive: true, force: true });
+  }
+  if (file === ownFile) writePage(results);
+  if (flags.goals) console.log(`\n${goalsTable(results)}`);
+  return results.rows.some((r) => r.result.status === 'failed' && rows.some((k) => sameRow(k, r))) ? 1 : 0;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,80 @@
+/** Which rows there are: networks by patterns by batch, single layers, real models; and the goals set for some of them. */
+import { modelFile, modelNamed } from '../test/models/models.js';
+import { sameRow, type MeasuredRow, type RowKey } from './results.js';
+
+/** The pattern of models that came sparse. */
+export const AS_TRAINED = 'as trained';
+
+const unstructured = (...sparsities: readonly number[]): string[] => sparsities.map((s) => `unstructured:${s}`);
+const levels = unstructured(0.5, 0.7, 0.8, 0.9, 0.95);
+const structured = ['block:4x1:0.9', 'block:16x1:0.9', '2:4', 'complementary:8', 'rbgp4:0.875'];
+const everyPattern = ['dense', ...levels, ...structured];
+/** For what takes a second and more an inference. */
+const fewPatterns = ['dense', ...unstructured(0.9)];
+
+const rowsOf = (network: string, batch: number, patterns: readonly string[]): RowKey[] => patterns.map((pattern) => ({ network, batch, pattern }));
+
+const small = ['lenet5', 'gsc', 'dlrm'], large = ['mobilenetv1', 'resnet50', 'vgg16', 'bert-base'];
+/** Batch 16 of VGG-16 and BERT takes ONNX Runtime seconds an inference. */
+const largeBatches = ['mobilenetv1', 'resnet50'];
+
+const networkRows: readonly RowKey[] = [
+  ...small.flatMap((n) => [1, 16].flatMap((batch) => rowsOf(n, batch, everyPattern))),
+  ...large.flatMap((n) => rowsOf(n, 1, everyPattern)),
+  ...largeBatches.flatMap((n) => rowsOf(n, 16, fewPatterns)),
+  ...rowsOf('bert-linears', 1, fewPatterns),
+];
+
+const shapes = ['512', '2048', '768x3072'];
+/** Layers alone, by name and number of columns: a batch of 16 or 64 vectors, an image of 14x14 or 28x28. */
+const layers = (shape: string): readonly (readonly [network: string, batch: number])[] =>
+  [[`linear-${shape}`, 16], [`linear-${shape}`, 64], [`conv1x1-${shape}@14`, 1], [`conv1x1-${shape}@28`, 1]];
+/** The sizes of which every sparsity is measured; of the others 90 %. */
+const isFull = (network: string, batch: number): boolean => (network.startsWith('linear') ? batch === 16 : network.endsWith('@14'));
+const layerPatterns = [...unstructured(0.5, 0.7, 0.8, 0.9), 'block:4x1:0.95', 'block:4x1:0.98'];
+const layerRows: readonly RowKey[] = shapes.flatMap((shape) => layers(shape).flatMap(([network, batch]) => rowsOf(network, batch, isFull(network, batch) ? layerPatterns : unstructured(0.9))));
+
+/** Real models that were trained sparse. */
+const realRows: readonly RowKey[] = ['jets-70', 'jets-95', 'mnist-pruned', 'tfc-w2a2', 'unsw-w2a2', 'resnet56-simdoc', 'resnet56-snip', 'resnet56-taylor']
+  .map((network) => ({ network, batch: 1, pattern: AS_TRAINED }));
+
+export const allRows: readonly RowKey[] = [...networkRows, ...layerRows, ...realRows];
+export const quickRows: readonly RowKey[] = ['lenet5', 'gsc'].flatMap((n) => rowsOf(n, 1, ['dense', 'unstructured:0.9', 'block:4x1:0.9']));
+
+/** Why a row cannot be measured on this machine; undefined where it can. */
+export const absence = (row: RowKey): string | undefined =>
+  (row.pattern === AS_TRAINED && modelFile(modelNamed(row.network)) === undefined ? `${modelNamed(row.network).file} is not here` : undefined);
+
+export interface Goal {
+  readonly row: RowKey;
+  readonly text: string;
+  readonly goal: number;
+  /** `atMost`: smaller is better (seconds). */
+  readonly sense: 'atLeast' | 'atMost';
+  readonly measured: (row: MeasuredRow) => number | undefined;
+}
+
+const ratio = (r: MeasuredRow): number | undefined => r.result.peers['onnxruntime']?.ratio;
+const percent = (pattern: string): string => `${Math.round(100 * Number(pattern.split(':').at(-1)))} %`;
+const beats = (row: RowKey, goal: number): Goal => ({ row, goal, sense: 'atLeast', measured: ratio, text: `${row.network}, batch ${row.batch}, ${row.pattern.startsWith('block') ? `4x1 blocks ${percent(row.pattern)}` : row.pattern === 'dense' ? 'dense' : percent(row.pattern)}` });
+
+const layerGoals = new Map([['unstructured:0.5', 2.0], ['unstructured:0.7', 3.3], ['unstructured:0.8', 4.9], ['unstructured:0.9', 9.3], ['block:4x1:0.95', 20], ['block:4x1:0.98', 46]]);
+
+/** Ratios to ONNX Runtime on one thread, and the time of one compilation. */
+export const goals: readonly Goal[] = [
+  ...layerRows.filter((r) => isFull(r.network, r.batch)).map((row) => beats(row, layerGoals.get(row.pattern)!)),
+  ...([['resnet50', 0.8, 4.2], ['resnet50', 0.9, 7], ['resnet50', 0.95, 10], ['mobilenetv1', 0.9, 4.5], ['bert-linears', 0.9, 9], ['bert-base', 0.9, 7]] as const)
+    .map(([network, sparsity, goal]) => beats({ network, batch: 1, pattern: `unstructured:${sparsity}` }, goal)),
+  beats({ network: 'gsc', batch: 16, pattern: 'unstructured:0.95' }, 18),
+  ...[...small, ...large].map((network) => beats({ network, batch: 1, pattern: 'dense' }, 1)),
+  {
+    row: { network: 'resnet50', batch: 1, pattern: 'unstructured:0.9' }, goal: 20, sense: 'atMost', text: 'resnet50, 90 %: seconds to compile and build',
+    measured: ({ result: { compile } }) => compile.spc_s + compile.cc_s,
+  },
+];
+
+/** Each row once. */
+export const distinctRows = (rows: readonly RowKey[]): RowKey[] => rows.filter((r, i) => rows.findIndex((o) => sameRow(o, r)) === i);
+export const goalRows: readonly RowKey[] = distinctRows(goals.map((g) => g.row));
+
+export const isMet = ({ goal, sense }: Goal, value: number): boolean => (sense === 'atLeast' ? value >= goal : value <= goal);

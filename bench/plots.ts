@@ -1,0 +1,34 @@
+/** Which plots are drawn from the results. */
+import { isMeasured, type Results, type Row } from './results.js';
+import type { Plot, Series } from './plot.js';
+
+/** Share of zeros of a pattern that keeps the best elements wherever they are; undefined for other patterns. */
+export function sparsityOf(pattern: string): number | undefined {
+  if (pattern === 'dense') return 0;
+  const [name, share] = pattern.split(':');
+  return name === 'unstructured' ? Number(share) : undefined;
+}
+
+function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
+  const rows = results.rows.filter(isMeasured).filter(of);
+  return [...new Set(rows.map((r) => r.network))].map((name) => ({
+    name,
+    points: rows.filter((r) => r.network === name).flatMap((r) => {
+      const sparsity = sparsityOf(r.pattern), speedup = r.result.peers['onnxruntime']?.ratio;
+      return sparsity === undefined || speedup === undefined ? [] : [{ sparsity, speedup }];
+    }),
+    // one measurement is no curve
+  })).filter((s) => s.points.length > 1);
+}
+
+const isLayer = (r: Row): boolean => /^(linear|conv1x1)-/.test(r.network);
+const subtitle = 'Times faster than ONNX Runtime, one thread, unstructured sparsity';
+
+/** Plots that have something to show, with their files in docs/. */
+export function plots(results: Results): readonly { readonly file: string; readonly plot: Plot }[] {
+  return [
+    { file: 'performance-batch-1.svg', plot: { title: 'Whole networks, batch 1', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 1) } },
+    { file: 'performance-batch-16.svg', plot: { title: 'Whole networks, batch 16', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 16) } },
+    { file: 'performance-layers.svg', plot: { title: 'Layers: 16 vectors (linear), 14 x 14 pixels (conv1x1)', subtitle, series: seriesOf(results, isLayer) } },
+  ].filter((p) => p.plot.series.length > 0);
+}

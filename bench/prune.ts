@@ -1,0 +1,65 @@
+/** Networks with their weights put on a sparsity pattern. */
+import { NodeProblem } from '../compiler/diagnostics/diagnostic.js';
+import { denseTensor, denseData } from '../compiler/ir/tensor.js';
+import { convView, linearView, parsePattern, projectSpec, toMatrices, toTensorMask, type View } from '../compiler/sparsity/index.js';
+import type { Network, Weight } from './networks/builder.js';
+
+export interface Pruned {
+  readonly network: Network;
+  /** Layers that were to be pruned but whose sizes the pattern does not fit; they stay dense. */
+  readonly unfit: readonly string[];
+}
+
+export interface Counts {
+  readonly elements: number;
+  readonly nonZeros: number;
+  /** Multiply-adds of an inference on non-zero weights and between activations. */
+  readonly macs: number;
+}
+
+const viewOf = (shape: readonly number[], w: Weight, order: View['order']): View =>
+  (shape.length > 2 ? convView(shape, 'oihw', 1, order) : linearView(shape, w.outputAxis === 0 ? 'rows' : 'cols'));
+
+/** Does the pattern not fit a matrix of this size? */
+const isUnfit = (error: unknown): boolean => error instanceof NodeProblem && error.code === 'SPC3002';
+
+/**
+ * Projects every weight that may be pruned onto the pattern and scales what is left to the variance that there was, as training
+ * would: activations keep their size, whatever the sparsity.
+ * @param pattern as `spc sparsify --pattern` takes it
+ * @throws NodeProblem SPC3001 where the text is no pattern
+ */
+export function prune(network: Network, pattern: string): Pruned {
+  const spec = parsePattern(pattern), { initializers = {} } = network.model, changed = { ...initializers }, unfit: string[] = [];
+  if (pattern === 'dense') return { network, unfit };
+  for (const [seed, w] of network.weights.entries()) {
+    if (!w.prune) continue;
+    const { shape } = initializers[w.name]!, data = denseData(initializers[w.name]!) as Float32Array, view = viewOf(shape, w, spec.order);
+    try {
+      const kept = toTensorMask(toMatrices(data, view).map((m) => projectSpec(m, spec, seed).mask), view);
+      let energy = 0, left = 0;
+      data.forEach((x, i) => {
+        energy += x * x;
+        if (kept[i]) left += x * x;
+      });
+      const scale = Math.sqrt(energy / left);
+      changed[w.name] = denseTensor('f32', shape, data.map((x, i) => (kept[i] ? x * scale : 0)));
+    } catch (error) {
+      if (!isUnfit(error)) throw error;
+      unfit.push(w.name);
+    }
+  }
+  return { network: { ...network, model: { ...network.model, initializers: changed } }, unfit };
+}
+
+/** What is left to do. */
+export function countsOf({ model, weights, activationMacs }: Network): Counts {
+  const each = weights.map((w) => {
+    const data = denseData(model.initializers![w.name]!) as Float32Array;
+    let nonZeros = 0;
+    for (const x of data) if (x !== 0) nonZeros++;
+    return { elements: data.length, nonZeros, macs: nonZeros * w.uses };
+  });
+  const sum = (f: (c: Counts) => number): number => each.reduce((s, c) => s + f(c), 0);
+  return { elements: sum((c) => c.elements), nonZeros: sum((c) => c.nonZeros), macs: sum((c) => c.macs) + activationMacs };
+}

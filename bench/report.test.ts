@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { limitOf, type Peaks } from './peaks.js';
+import { allRows, goals, isMet, AS_TRAINED } from './plan.js';
+import { spread, svgPlot } from './plot.js';
+import { plots, sparsityOf } from './plots.js';
+import { readResults, sameRow, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
+import { derived, goalsTable, performancePage, rowCells, rowHead } from './tables.js';
+import { networks } from './networks/index.js';
+import { parsePattern } from '../compiler/sparsity/index.js';
+
+const peaks: Peaks = { vectorBytes: 64, flops: 100e9, cacheBytes: [32 << 10, 1 << 20, 32 << 20], read: [200e9, 100e9, 50e9, 20e9] };
+
+const measured = (more: Partial<Measured>): Measured => ({
+  status: 'measured', pruned: 'every layer', weights: { elements: 1000, nonZeros: 100 }, macs: 1e6, unfit: [], maxError: 2e-6, largest: 4, layers: { sparse: 3, dense: 1, reference: 2 },
+  spc_us: 40, peers: { onnxruntime: { us: 400, ratio: 10 }, dense: { us: 360, ratio: 9 } }, rounds: 11, peaks, compile: { spc_s: 1.25, cc_s: 0.5 }, ...more,
+});
+const row = (network: string, batch: number, pattern: string, result: Row['result'] = measured({})): Row => ({ network, batch, pattern, result });
+const results = (...rows: Row[]): Results => ({ schemaVersion: 1, spc: '0.1.0', isa: 'x86-64-v4', machine: 'a CPU', onnxruntime: '1.30.0', compiler: 'gcc 12', pinnedCpu: '1', rows });
+
+test('the limit is the larger of arithmetic and one read of the weights from where they fit', () => {
+  expect(limitOf(peaks, 1e6, 1000)).toEqual({ seconds: 2e-5, bound: 'multiply-adds' });
+  expect(limitOf(peaks, 1e4, 100_000)).toEqual({ seconds: 4e5 / 100e9, bound: 'L2 read' });
+  expect(limitOf(peaks, 1e4, 100e6).bound).toBe('DRAM read');
+});
+
+test('a row in numbers', () => {
+  const r = row('gsc', 16, 'unstructured:0.9') as Parameters<typeof derived>[0];
+  expect(derived(r)).toEqual({ gflops: expect.closeTo(50, 9), ofLimit: expect.closeTo(0.5, 9), bound: 'multiply-adds' });
+  expect(Object.fromEntries(rowCells(r).map((c, i) => [rowHead[i], c]))).toEqual({
+    network: 'gsc', batch: '16', pattern: 'unstructured:0.9', 'non-zeros': '10 %', ORT: '400 us', spc: '40.0 us', ratio: '10.00', 'to own dense': '9.00', 'GFLOP/s': '50.0', 'of limit': '50 %',
+    limit: 'multiply-adds', error: '5e-7', layers: '3/1/2', 'spc s': '1.3', 'cc s': '0.5',
+  });
+  expect(rowCells(row('jets-95', 1, AS_TRAINED, measured({ macs: null })))[8]).toBe('');
+  expect(rowCells(row('gsc', 1, 'dense', { status: 'failed', problem: 'wrong | result\nand more' }))[3]).toBe('failed: wrong \\| result');
+});
+
+test('results are read back as written; a row replaces its predecessor', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'spc-results-')), file = join(dir, 'sub', 'r.json');
+  try {
+    expect(readResults(file)).toBeUndefined();
+    const first = withRow(withRow(results(), row('gsc', 1, 'dense')), row('gsc', 16, 'dense'));
+    writeResults(file, first);
+    expect(readResults(file)).toEqual(first);
+    const again = withRow(first, row('gsc', 1, 'dense', { status: 'failed', problem: 'x' }));
+    expect(again.rows.map((r) => r.result.status)).toEqual(['failed', 'measured']);
+    writeResults(file, results());
+    expect(readResults(file)?.rows).toEqual([]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('the plan names networks and patterns that exist, each row once, and holds every goal', () => {
+  for (const [i, r] of allRows.entries()) {
+    expect(allRows.findIndex((o) => sameRow(o, r))).toBe(i);
+    if (r.pattern === AS_TRAINED) continue;
+    expect(networks[r.network], r.network).toBeDefined();
+    expect(() => parsePattern(r.pattern)).not.toThrow();
+  }
+  expect(goals.filter((g) => !allRows.some((r) => sameRow(r, g.row)))).toEqual([]);
+  expect(goals.every((g) => Number.isFinite(g.goal))).toBe(true);
+});
+
+test('goals beside what was measured', () => {
+  const text = goalsTable(results(row('gsc', 16, 'unstructured:0.95'), row('resnet50', 1, 'unstructured:0.9'), row('resnet50', 1, 'dense', { status: 'failed', problem: 'x' })));
+  const line = (start: string): string | undefined => text.split('\n').find((l) => l.startsWith(`| ${start}`));
+  expect(line('gsc, batch 16, 95 %')).toBe('| gsc, batch 16, 95 % | 18 | 10.00 | missed |');
+  expect(line('resnet50, batch 1, 90 %')).toBe('| resnet50, batch 1, 90 % | 7 | 10.00 | met |');
+  expect(line('resnet50, 90 %: seconds')).toBe('| resnet50, 90 %: seconds to compile and build | < 20 | 1.75 | met |');
+  expect(line('resnet50, batch 1, dense')).toBe('| resnet50, batch 1, dense | 1 | failed |  |');
+  expect(line('vgg16, batch 1, dense')).toBe('| vgg16, batch 1, dense | 1 | not measured |  |');
+  const build = goals.find((g) => g.sense === 'atMost')!;
+  expect([isMet(build, 19), isMet(build, 21)]).toEqual([true, false]);
+});
+
+test('the page has every row in its section, and says what failed', () => {
+  const all = results(row('resnet50', 1, 'unstructured:0.9', measured({ unfit: ['w'] })), row('linear-512', 16, 'unstructured:0.9'), row('jets-95', 1, AS_TRAINED), row('gsc', 1, '2:4', { status: 'failed', problem: 'boom' }));
+  const page = performancePage(all, ['plot.svg']), section = (title: string): string => page.slice(page.indexOf(`## ${title}`)).split('\n## ')[0]!;
+  expect(section('Networks')).toContain('| resnet50 | 1 |');
+  expect(section('Networks')).toContain('failed: boom');
+  expect(section('Networks')).not.toContain('linear-512');
+  expect(section('Layers')).toContain('| linear-512 | 16 |');
+  expect(section('Models trained sparse')).toContain('| jets-95 |');
+  expect(page).toContain('![Speed-up over ONNX Runtime against sparsity](plot.svg)');
+  expect(page).toContain('100 GFLOP/s');
+  expect(page).toContain('1 row failed.');
+  expect(page).toContain('resnet50 unstructured:0.9, batch 1: 1');
+});
+
+test('plots take unstructured rows, in order of sparsity, and leave out networks of one point', () => {
+  expect(['dense', 'unstructured:0.9', '2:4'].map(sparsityOf)).toEqual([0, 0.9, undefined]);
+  const all = results(row('gsc', 1, 'unstructured:0.9'), row('gsc', 1, 'dense', measured({ peers: { onnxruntime: { us: 1, ratio: 1.1 } } })), row('lenet5', 1, 'dense'), row('gsc', 1, '2:4'));
+  expect(plots(all).map((p) => [p.file, p.plot.series])).toEqual([['performance-batch-1.svg', [{ name: 'gsc', points: [{ sparsity: 0.9, speedup: 10 }, { sparsity: 0, speedup: 1.1 }] }]]]);
+});
+
+test('in a plot 1/density is a straight line, and a network that gains just that lies on it', () => {
+  const svg = svgPlot({ title: 'a < b', subtitle: '', series: [{ name: 'ideal', points: [0.9, 0, 0.5].map((sparsity) => ({ sparsity, speedup: 1 / (1 - sparsity) })) }] });
+  const [x1, y1, x2, y2] = /class="ideal" x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)"/.exec(svg)!.slice(1).map(Number) as [number, number, number, number];
+  const points = /<polyline class="line c0" points="([^"]+)"/.exec(svg)![1]!.split(' ').map((p) => p.split(',').map(Number) as [number, number]);
+  expect(points.length).toBe(3);
+  for (const [x, y] of points) expect(Math.abs(y - (y1 + ((x - x1) * (y2 - y1)) / (x2 - x1)))).toBeLessThan(0.2);
+  expect(points[0]![0]).toBeCloseTo(x1, 1);
+  expect(points[2]).toEqual([x2, y2]);
+  expect(svg).toContain('a &lt; b');
+  expect(svg).toContain('prefers-color-scheme: dark');
+});
+
+test('labels that would touch move apart around where they belong', () => {
+  expect(spread([10, 100], 15)).toEqual([10, 100]);
+  expect(spread([50, 50], 10)).toEqual([45, 55]);
+  expect(spread([52, 50, 51, 200], 10)).toEqual([61, 41, 51, 200]);
+  const many = spread([0, 8, 16, 24], 10);
+  many.slice(1).forEach((p, i) => expect(p - many[i]!).toBeGreaterThanOrEqual(10 - 1e-9));
+});

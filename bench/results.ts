@@ -1,0 +1,76 @@
+/** The file of results: one record a row, written after every row. */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { peaksSchema } from './peaks.js';
+
+const count = z.number().int().nonnegative();
+
+const measuredSchema = z.object({
+  status: z.literal('measured'),
+  /** What of the network is pruned, in words. */
+  pruned: z.string(),
+  weights: z.object({ elements: count, nonZeros: count }),
+  /** Multiply-adds of an inference on non-zeros; null where nobody counted them (models from files). */
+  macs: z.number().nullable(),
+  /** Layers that the pattern does not fit. */
+  unfit: z.array(z.string()),
+  /** Largest difference from ONNX Runtime without graph optimisations, and its largest output. */
+  maxError: z.number(),
+  largest: z.number(),
+  layers: z.object({ sparse: count, dense: count, reference: count }),
+  spc_us: z.number().positive(),
+  /** Time and ratio (peer / spc, above 1 spc is faster) of every peer in the same process. */
+  peers: z.record(z.string(), z.object({ us: z.number().positive(), ratio: z.number().positive() })),
+  rounds: count,
+  peaks: peaksSchema,
+  compile: z.object({ spc_s: z.number(), cc_s: z.number() }),
+});
+
+const rowSchema = z.object({
+  network: z.string(),
+  batch: count,
+  pattern: z.string(),
+  result: z.discriminatedUnion('status', [measuredSchema, z.object({ status: z.literal('failed'), problem: z.string() })]),
+});
+
+const resultsSchema = z.object({
+  schemaVersion: z.literal(1),
+  spc: z.string(),
+  isa: z.string(),
+  machine: z.string(),
+  onnxruntime: z.string(),
+  compiler: z.string(),
+  /** null: not pinned. */
+  pinnedCpu: z.string().nullable(),
+  rows: z.array(rowSchema),
+});
+
+export type Measured = z.infer<typeof measuredSchema>;
+export type Row = z.infer<typeof rowSchema>;
+export type MeasuredRow = Row & { readonly result: Measured };
+export type Results = z.infer<typeof resultsSchema>;
+export type RowResult = Row['result'];
+
+export const rowResultSchema = rowSchema.shape.result;
+
+/** What identifies a row. */
+export type RowKey = Pick<Row, 'network' | 'batch' | 'pattern'>;
+export const sameRow = (a: RowKey, b: RowKey): boolean => a.network === b.network && a.batch === b.batch && a.pattern === b.pattern;
+export const isMeasured = (r: Row): r is MeasuredRow => r.result.status === 'measured';
+
+export const readResults = (path: string): Results | undefined => (existsSync(path) ? resultsSchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined);
+
+/** One row a line, and complete whenever it is read: an interruption leaves the former file. */
+export function writeResults(path: string, results: Results): void {
+  const { rows, ...about } = results;
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.new`, `${JSON.stringify(about, null, 2).slice(0, -2)},\n  "rows": [\n${rows.map((r) => `    ${JSON.stringify(r)}`).join(',\n')}\n  ]\n}\n`);
+  renameSync(`${path}.new`, path);
+}
+
+/** Replaces the row, or adds it at the end. */
+export const withRow = (results: Results, row: Row): Results => {
+  const at = results.rows.findIndex((r) => sameRow(r, row));
+  return { ...results, rows: at < 0 ? [...results.rows, row] : results.rows.map((r, i) => (i === at ? row : r)) };
+};
