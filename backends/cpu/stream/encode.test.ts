@@ -7,9 +7,11 @@ import { afterAll, expect, test } from 'vitest';
 import { hasTool } from '../../../test/support/processes.js';
 import { encodeStreams } from './encode.js';
 import { randomSource, randomStream } from '../../../test/support/random-stream.js';
-import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type VectorOp } from './x86.js';
+import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type StreamIsa, type VectorOp } from './x86.js';
 
 const assembler = ['gcc', 'clang'].find(hasTool);
+/** So that functions fetch ahead. */
+const nothingCached: StreamIsa = { ...avx512, cached: { second: 0, third: 0 } };
 const canAssemble = assembler !== undefined && hasTool('objcopy') && process.arch === 'x64' && process.platform === 'linux';
 const folder = mkdtempSync(join(tmpdir(), 'spc-encode-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -88,22 +90,34 @@ test.skipIf(!canAssemble)('labels: jumps back of both lengths, addresses ahead',
 
 test.skipIf(!canAssemble)('whole functions', () => {
   const random = randomSource(11), functions = Array.from({ length: 40 }, (_, i) => randomStream(random, `f${i}`));
-  const encoded = encodeStreams(functions);
+  const encoded = encodeStreams(functions, { isa: nothingCached });
   const text = functions.map((_, i) => encoded.text(i)).join('');
   expect(Buffer.compare(encoded.bytes, assemble(text))).toBe(0);
   expect(encoded.symbols.map((s) => s.offset % 64)).toEqual(functions.map(() => 0));
   expect(encoded.symbols.at(-1)!.offset + encoded.symbols.at(-1)!.size).toBe(encoded.bytes.length);
-  expect(encodeStreams(functions).bytes).toEqual(encoded.bytes);
+  expect(encodeStreams(functions, { isa: nothingCached }).bytes).toEqual(encoded.bytes);
 });
+
+const fetched = (text: string): number[] => [...text.matchAll(/prefetcht0 BYTE PTR \[r11([+-]\d+)?\]/g)].map((m) => Number(m[1] ?? 0) / 64 + 2);
 
 test('each function fetches the next one over its tiles, the last nothing', () => {
   const random = randomSource(5), functions = Array.from({ length: 12 }, (_, i) => ({ ...randomStream(random, `f${i}`), tiles: 1 + i % 4 }));
-  const encoded = encodeStreams(functions);
+  const encoded = encodeStreams(functions, { isa: nothingCached });
   functions.forEach((f, i) => {
-    const lines = [...encoded.text(i).matchAll(/prefetcht0 BYTE PTR \[r11([+-]\d+)?\]/g)].map((m) => Number(m[1] ?? 0) / 64 + 2);
     const next = encoded.symbols[i + 1]?.size ?? 0;
-    expect(lines).toEqual(Array.from({ length: Math.ceil(next / 64 / f.tiles) }, (_, l) => l));
+    expect(fetched(encoded.text(i))).toEqual(Array.from({ length: Math.ceil(next / 64 / f.tiles) }, (_, line) => line));
   });
+});
+
+test('nothing is fetched that stays in a cache, nor over few tiles what comes from the third', () => {
+  const random = randomSource(5), functions = Array.from({ length: 6 }, (_, i) => ({ ...randomStream(random, `f${i}`, { columns: 40, density: 0.5 }), tiles: 3 + i % 2 }));
+  const counts = (cached: { second: number; third: number }): boolean[] => {
+    const encoded = encodeStreams(functions, { isa: { ...avx512, cached } });
+    return functions.map((_, i) => fetched(encoded.text(i)).length > 0);
+  };
+  expect(counts(avx512.cached)).toEqual([false, false, false, false, false, false]);
+  expect(counts({ second: 0, third: 1 << 20 })).toEqual([false, true, false, true, false, false]);
+  expect(counts({ second: 0, third: 0 })).toEqual([true, true, true, true, true, false]);
 });
 
 test('what does not fit the registers is refused', () => {

@@ -8,7 +8,7 @@
  * a caller wants kept is touched, the stack is not used.
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
-import type { StreamFunction } from '../../../compiler/kir/stream.js';
+import { productsOf, type StreamFunction } from '../../../compiler/kir/stream.js';
 import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type Gpr, type StreamIsa, type VectorOp } from './x86.js';
 
 export interface StreamSymbol {
@@ -28,6 +28,10 @@ export interface EncodedStreams {
 }
 
 const LINE = 64;
+/** Code and weights, about. */
+const BYTES_PER_PRODUCT = 14;
+/** Over fewer tiles than this, fetching takes more of the load ports than is gained, unless it would come from memory. */
+const ENOUGH_TILES = 4;
 /** Weights that one value of the weights pointer reaches: displacements of one byte count words, -128 to 127. */
 const WEIGHTS_IN_REACH = 256;
 const MIDDLE_WEIGHT = 128;
@@ -181,11 +185,14 @@ export function encodeStreams(functions: readonly StreamFunction[], options: { r
   const isa = options.isa ?? avx512, asm = byteAssembler(isa);
   const names = new Set(functions.map((f) => f.name));
   if (names.size !== functions.length) throw new NodeProblem('SPC9008', `${functions.length} stream functions have ${names.size} names`);
+  const all = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + productsOf(f), 0);
+  const fetches = (f: StreamFunction): boolean => all > isa.cached.third || (all > isa.cached.second && f.tiles >= ENOUGH_TILES);
+  const write = (asm: Assembler, i: number): void => writeFunction(asm, functions[i]!, fetches(functions[i]!) ? sizes[i + 1]! : 0, isa);
   // the length of a function depends on how much it fetches ahead, which is the length of the next one: from the last to the first
   const parts: Uint8Array[] = [];
   const sizes = new Array<number>(functions.length + 1).fill(0);
   for (let i = functions.length - 1; i >= 0; i--) {
-    writeFunction(asm, functions[i]!, sizes[i + 1]!, isa);
+    write(asm, i);
     parts[i] = asm.take();
     sizes[i] = parts[i]!.length;
   }
@@ -200,7 +207,7 @@ export function encodeStreams(functions: readonly StreamFunction[], options: { r
     functions, bytes, symbols,
     text(index) {
       const text = textAssembler(isa, functions[index]!.name);
-      writeFunction(text, functions[index]!, sizes[index + 1]!, isa);
+      write(text, index);
       return text.text();
     },
   };
