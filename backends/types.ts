@@ -4,6 +4,7 @@ import type { Tensor } from '../compiler/ir/tensor.js';
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../compiler/kir/kernel-builder.js';
 import type { Stmt } from '../compiler/kir/types.js';
 import type { LayerChoice, Plan } from '../compiler/plan/types.js';
+import type { LayoutModel } from '../passes/select-layout/index.js';
 import type { Pass } from '../passes/types.js';
 
 /** One node about to become a kernel. */
@@ -49,6 +50,8 @@ export interface Target {
   /** Its own passes (data layout), between the common ones and fusion. */
   readonly passes: readonly Pass[];
   readonly kernels: readonly KernelRule[];
+  /** What it knows of activations in tiles; absent where everything is row-major. */
+  readonly layouts?: LayoutModel;
   /** Alignment of the arena and of constants, in bytes. */
   readonly alignment: number;
   /** True where a kernel may write its output straight over an operand (needs one memory for all steps). */

@@ -6,6 +6,7 @@ import type { CpuName } from '../backends/cpu/target.js';
 import type { EmitOptions } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
+import { selectLayout } from '../passes/select-layout/index.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
 import { modelIdentifier } from './emit/writer.js';
@@ -70,7 +71,8 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const optimised = runPasses(imported.graph, pipelineFor(target), options.passes ?? {});
 
   phase('plan');
-  const plan = buildPlan(optimised.graph, target);
+  const { graph, decisions } = target.layouts ? selectLayout(optimised.graph, target.layouts) : { graph: optimised.graph, decisions: new Map() };
+  const plan = buildPlan(graph, target, decisions);
 
   phase('emit');
   const version = spcVersion();
@@ -80,10 +82,10 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const emitted = target.emit(plan, { name, header, weights: options.weights ?? 'auto' });
   const manifest = buildManifest(plan, {
     spc: version, name, options: shown, model: { name: source.name ?? name, sha256: imported.info.sha256, producer: imported.info.producer },
-    sources: [...emitted.keys()].filter((f) => /\.(c|cu|cpp)$/.test(f)), compileFlags: target.compileFlags, diagnostics,
+    sources: [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f)), compileFlags: target.compileFlags, diagnostics,
   });
   const files = new Map<string, string | Uint8Array>([...emitted, ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`]]);
-  return { imported: imported.graph, graph: optimised.graph, plan, manifest, files, diagnostics, passRuns: optimised.runs };
+  return { imported: imported.graph, graph, plan, manifest, files, diagnostics, passRuns: optimised.runs };
 }
 
 /** Reads a model file. @throws SpcError SPC1001 */

@@ -3,7 +3,7 @@ import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
 import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
-import { cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude, weightsSource } from '../../compiler/emit/weights.js';
+import { binarySource, cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude } from '../../compiler/emit/weights.js';
 import { commentSafe, Writer } from '../../compiler/emit/writer.js';
 import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
@@ -11,6 +11,7 @@ import { cDialect } from './dialect.js';
 import type { Isa } from './isa.js';
 import { splitPhases, type Phase } from './phases.js';
 import { cmakeFile } from './project.js';
+import { streamFiles, streamPrefix } from './streams.js';
 
 /** Kernels per C file when there are many, so that a build runs in parallel and a compiler's memory stays small. */
 const LINES_PER_FILE = 6000;
@@ -50,7 +51,7 @@ function emitKernel(step: PlanStep, name: string): EmittedStep {
   return {
     phases: splitPhases(step.kernel).map((phase) => {
       const body = new Writer();
-      const printer = new CLikePrinter(cDialect, step.kernel);
+      const printer = new CLikePrinter(cDialect, step.kernel, streamPrefix(name, step));
       printer.statements(body, phase.body);
       const used = usedParams(step, body.text());
       const symbol = `${name}_${step.kernel.name}${phase.suffix}`;
@@ -113,7 +114,10 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   });
   const lines = kernels.reduce((n, k) => n + k.split('\n').length, 0);
   const split = lines > LINES_PER_FILE;
-  const includes = '#include "spc_math.h"\n#include "spc_vector.h"\n';
+  const streams = streamFiles(plan, isa, name, top, options.header);
+  for (const [file, content] of streams) files.set(file, content);
+  const runtime = ['spc_math.h', 'spc_vector.h', ...(kernels.some((k) => k.includes('spc_tiles_')) ? ['spc_tiles.h'] : [])];
+  const includes = [...runtime, ...(streams.size ? [`${name}_streams.h`] : [])].map((f) => `#include "${f}"\n`).join('');
   if (split) {
     files.set(`${name}_kernels.h`, `${top}${includes}\n${emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n')}\n`);
     let part: string[] = [], size = 0, index = 0;
@@ -168,13 +172,13 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   if (!embedded) {
     files.set(`${name}_weights.bin`, blob);
     if (options.weights !== 'file') {
-      files.set(`${name}_weights.c`, weightsSource(name, blob.length, plan.alignment, top));
+      files.set(`${name}_weights.c`, binarySource(`${name}_weights`, 'SPC_WEIGHTS_FILE', blob.length, plan.alignment, top));
       if (blob.length <= INCLUDE_LIMIT) files.set(`${name}_weights.inc`, weightsInclude(blob));
     }
   }
-  for (const f of ['include/spc.h', 'cpu/spc_runtime.h', 'cpu/spc_math.h', 'cpu/spc_vector.h']) files.set(f.split('/').at(-1)!, runtimeFile(f));
+  for (const f of ['include/spc.h', 'cpu/spc_runtime.h', ...runtime.map((f) => `cpu/${f}`)]) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
-  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()].filter((f) => f.endsWith('.c') && f !== 'main.c')));
+  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()].filter((f) => /\.[cS]$/.test(f) && f !== 'main.c')));
   return files;
 }
 

@@ -11,6 +11,8 @@ export interface Isa {
   readonly latency: number;
   /** Cycles a nanosecond, to tell time. */
   readonly clock: number;
+  /** Form of straight-line sparse products: machine code, or tables for a loop in C. */
+  readonly streams: 'assembly' | 'tables';
   /** Compiler flags that enable it. */
   readonly flags: readonly string[];
 }
@@ -18,14 +20,14 @@ export interface Isa {
 // Rates are those of a core of 2022 (Zen 4 for x86-64-v4: 512-bit operations take two passes). Only ratios matter for choices.
 export const isas: { readonly [N in Isa['name']]: Isa } = {
   'x86-64-v4': {
-    name: 'x86-64-v4', lanes: 16, registers: 32, fma: { full: 1, narrow: 2 }, loads: { full: 1, narrow: 2 }, latency: 4, clock: 3.6,
+    name: 'x86-64-v4', lanes: 16, registers: 32, fma: { full: 1, narrow: 2 }, loads: { full: 1, narrow: 2 }, latency: 4, clock: 3.6, streams: 'assembly',
     flags: ['-march=x86-64-v4', '-mprefer-vector-width=512'],
   },
   'x86-64-v3': {
-    name: 'x86-64-v3', lanes: 8, registers: 16, fma: { full: 2, narrow: 2 }, loads: { full: 2, narrow: 2 }, latency: 4, clock: 3.5,
+    name: 'x86-64-v3', lanes: 8, registers: 16, fma: { full: 2, narrow: 2 }, loads: { full: 2, narrow: 2 }, latency: 4, clock: 3.5, streams: 'tables',
     flags: ['-march=x86-64-v3'],
   },
   generic: {
-    name: 'generic', lanes: 4, registers: 16, fma: { full: 1, narrow: 1 }, loads: { full: 2, narrow: 2 }, latency: 7, clock: 3, flags: [],
+    name: 'generic', lanes: 4, registers: 16, fma: { full: 1, narrow: 1 }, loads: { full: 2, narrow: 2 }, latency: 7, clock: 3, streams: 'tables', flags: [],
   },
 };

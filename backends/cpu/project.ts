@@ -8,7 +8,7 @@ export const compileFlags = (isa: Isa): string[] =>
 export function cmakeFile(name: string, isa: Isa, sources: readonly string[]): string {
   return `# Written by spc. A static library of the model, and a program that runs it on raw files.
 cmake_minimum_required(VERSION 3.13)
-project(${name} C)
+project(${name} C${sources.some((s) => s.endsWith('.S')) ? ' ASM' : ''})
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()

@@ -5,6 +5,7 @@ import { channelsLastPasses } from '../../passes/pipeline.js';
 import { emitC } from './emit.js';
 import { isas, type Isa } from './isa.js';
 import { cpuKernels } from './kernels/index.js';
+import { layoutModel } from './layout-model.js';
 import { compileFlags } from './project.js';
 
 export type CpuName = Isa['name'] | 'native';
@@ -28,6 +29,7 @@ export function cpuTarget(cpu: CpuName): Target {
     doc: `C11 with vector extensions, ${isa.name} (${isa.lanes} float lanes)`,
     passes: channelsLastPasses,
     kernels: cpuKernels(isa),
+    layouts: layoutModel(isa, cpuKernels(isa)),
     alignment: 64,
     inPlace: true,
     compileFlags: compileFlags(isa),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { INCLUDE_LIMIT, weightsInclude, weightsSource } from './weights.js';
+import { INCLUDE_LIMIT, weightsInclude, binarySource } from './weights.js';
 
 test('the array form lists every byte', () => {
   const blob = Uint8Array.from({ length: 1000 }, (_, i) => i % 256), text = Buffer.from(weightsInclude(blob)).toString();
@@ -9,6 +9,6 @@ test('the array form lists every byte', () => {
 });
 
 test('a compiler without .incbin is told where the array is left out', () => {
-  expect(weightsSource('m', INCLUDE_LIMIT, 64, '')).toContain('#include "m_weights.inc"');
-  expect(weightsSource('m', INCLUDE_LIMIT + 1, 64, '')).toMatch(/#error "67108865 bytes/);
+  expect(binarySource('m_weights', 'SPC_WEIGHTS_FILE', INCLUDE_LIMIT, 64, '')).toContain('#include "m_weights.inc"');
+  expect(binarySource('m_weights', 'SPC_WEIGHTS_FILE', INCLUDE_LIMIT + 1, 64, '')).toMatch(/#error "67108865 bytes/);
 });

@@ -44,35 +44,36 @@ export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly o
 
 /**
  * C source that links the binary through the assembler's .incbin (instant, whatever the size), or where that is not to be had
- * (SPC_NO_INCBIN, other compilers) through the same bytes as an array in <name>_weights.inc (up to {@link INCLUDE_LIMIT}).
+ * (SPC_NO_INCBIN, other compilers) through the same bytes as an array in <symbol>.inc (up to {@link INCLUDE_LIMIT}).
+ * @param macro in which a build may give the binary's path
  */
-export function weightsSource(name: string, bytes: number, alignment: number, header: string): string {
+export function binarySource(symbol: string, macro: string, bytes: number, alignment: number, header: string): string {
   return `${header}
-/* ${bytes} bytes of packed constants. The assembler looks for ${name}_weights.bin in the current
- * folder and those named by -I; or give its path in SPC_WEIGHTS_FILE. */
-extern const unsigned char ${name}_weights[];
+/* ${bytes} bytes of constants. The assembler looks for ${symbol}.bin in the current
+ * folder and those named by -I; or give its path in ${macro}. */
+extern const unsigned char ${symbol}[];
 
 #if defined(__GNUC__) && !defined(SPC_NO_INCBIN)
-#ifndef SPC_WEIGHTS_FILE
-#define SPC_WEIGHTS_FILE "${name}_weights.bin"
+#ifndef ${macro}
+#define ${macro} "${symbol}.bin"
 #endif
 #if defined(__APPLE__)
 #define SPC_SECTION ".const_data"
-#define SPC_SYMBOL "_${name}_weights"
+#define SPC_SYMBOL "_${symbol}"
 #else
 #define SPC_SECTION ".section .rodata"
-#define SPC_SYMBOL "${name}_weights"
+#define SPC_SYMBOL "${symbol}"
 #endif
 __asm__(SPC_SECTION "\\n"
         ".balign ${alignment}\\n"
         ".globl " SPC_SYMBOL "\\n"
         SPC_SYMBOL ":\\n"
-        ".incbin \\"" SPC_WEIGHTS_FILE "\\"\\n"
+        ".incbin \\"" ${macro} "\\"\\n"
         ".byte 0\\n"
         ".text\\n");
 #else
-${bytes > INCLUDE_LIMIT ? `#error "${bytes} bytes of constants are too many for an array: use GCC or Clang, or compile the model with --weights=file"` : `__attribute__((aligned(${alignment}))) const unsigned char ${name}_weights[${bytes}] = {
-#include "${name}_weights.inc"
+${bytes > INCLUDE_LIMIT ? `#error "${bytes} bytes of constants are too many for an array: use GCC or Clang, or compile the model with --weights=file"` : `__attribute__((aligned(${alignment}))) const unsigned char ${symbol}[${bytes}] = {
+#include "${symbol}.inc"
 };`}
 #endif
 `;

@@ -3,6 +3,7 @@
  * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
  */
 import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
+import type { LayoutDecision, LayoutDecisions } from '../../passes/select-layout/model.js';
 import { coreOp, coreOps } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
 import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
@@ -66,7 +67,7 @@ function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefi
 }
 
 /** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
-function lowerNode(graph: Graph, node: Node, target: Target, index: number): DraftStep {
+function lowerNode(graph: Graph, node: Node, target: Target, index: number, decision?: LayoutDecision): DraftStep {
   const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
   const ref = (id: ValueId, name: string): TensorRef => {
     const { type, layout } = valueOf(graph, id);
@@ -125,7 +126,7 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number): Dra
     name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
     doc: describe(graph, node, choice, params.map((p) => p.name)), origins: node.origins, params, body, ...(k.routines.length ? { routines: k.routines } : {}),
   };
-  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice, macs, outputs: node.outputs }, operands, ...(best?.inPlace ? { inPlace: best.inPlace } : {}) };
+  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice: decision ? { ...choice, decision } : choice, macs, outputs: node.outputs }, operands, ...(best?.inPlace ? { inPlace: best.inPlace } : {}) };
 }
 
 /** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
@@ -170,7 +171,8 @@ function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readon
   });
 }
 
-export function buildPlan(graph: Graph, target: Target): Plan {
+/** @param decisions why nodes run in rows or in tiles, where that was chosen */
+export function buildPlan(graph: Graph, target: Target, decisions: LayoutDecisions = new Map()): Plan {
   const roots = storageRoots(graph);
   const outputIndex = new Map<ValueId, number>();
   graph.outputs.forEach((o, i) => { if (!outputIndex.has(o.value)) outputIndex.set(o.value, i); });
@@ -178,7 +180,7 @@ export function buildPlan(graph: Graph, target: Target): Plan {
   const produced = new Set(graph.nodes.flatMap((n) => n.outputs));
 
   const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) === roots.get(n.inputs[0]!)));
-  const drafts = nodes.map((n, i) => lowerNode(graph, n, target, i));
+  const drafts = nodes.map((n, i) => lowerNode(graph, n, target, i, decisions.get(n.id)));
   const fixed = new Set<ValueId>([...graph.inputs, ...outputIndex.keys()]);
   if (target.inPlace) chooseInPlace(graph, drafts, nodes, roots, fixed);
 

@@ -3,6 +3,7 @@
  */
 import type { Tensor } from '../ir/tensor.js';
 import type { NodeId, Origin, TensorType, ValueId } from '../ir/types.js';
+import type { LayoutDecision } from '../../passes/select-layout/model.js';
 import type { Kernel, KernelParam } from '../kir/types.js';
 
 /** Where a kernel argument lies. Offsets are in bytes. */
@@ -19,6 +20,8 @@ export interface LayerChoice {
   /** Kernel family, e.g. `gemm 6x32 avx512`. */
   readonly kernel: string;
   readonly reason: string;
+  /** What else could have run it, and why that lost. */
+  readonly decision?: LayoutDecision;
 }
 
 export interface PlanStep {

@@ -42,9 +42,13 @@ export async function buildObjects(dir: string, compiled: Pick<CompileResult, 'f
   for (const [path, content] of compiled.files) writeFileSync(join(folder, path), content);
   const sources = all.filter((f) => f !== 'main.c');
   const prefix = existsSync(join(dir, `${PREFIX}.gch`)) ? ['-include', `../${PREFIX}`] : [];
-  const run = await runProcess(options.cc, [...flagsOf(compileFlags, options), ...prefix, '-c', ...sources], { cwd: folder });
+  const compile = (files: readonly string[], more: readonly string[]): ReturnType<typeof runProcess> =>
+    runProcess(options.cc, [...flagsOf(compileFlags, options), ...more, '-c', ...files], { cwd: folder });
+  const assembly = sources.filter((s) => s.endsWith('.S'));
+  let run = await compile(sources.filter((s) => !s.endsWith('.S')), prefix);
+  if (assembly.length > 0 && run.code === 0) run = await compile(assembly, []);
   const problem = failureOf(options.cc, run);
-  return { objects: sources.map((s) => join(name, s.replace(/\.c$/, '.o'))), ...(problem ? { problem } : {}) };
+  return { objects: sources.map((s) => join(name, s.replace(/\.[cS]$/, '.o'))), ...(problem ? { problem } : {}) };
 }
 
 /**

@@ -6,6 +6,7 @@ import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
 import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
+import { streamRule } from './stream/rule.js';
 
 export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
-  softmaxRule(isa), normalizeRule(isa), reduceRule(isa)];
+  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), streamRule(isa)];

@@ -1,0 +1,63 @@
+/** Epilogues that stream functions apply in registers: bias, residual, clamp, in this order. */
+import type { Tensor } from '../../../../compiler/ir/tensor.js';
+import { denseData } from '../../../../compiler/ir/tensor.js';
+import { elementCount } from '../../../../compiler/ir/types.js';
+import type { Clamp } from '../../../../compiler/kir/stream.js';
+import type { Expr } from '../../../../compiler/kir/types.js';
+
+/** What an epilogue reads: a constant, or a computed tensor of the output's shape. */
+export type EpilogueOperand = { readonly kind: 'constant'; readonly tensor: Tensor } | { readonly kind: 'computed'; readonly shape: readonly number[] };
+
+export interface StreamEpilogue {
+  /** A value for each channel. */
+  readonly bias: Float32Array;
+  /** Epilogue operand that is added. */
+  readonly residual?: number;
+  readonly clamp: Clamp;
+}
+
+/** Values of a constant for each channel; undefined where it differs from pixel to pixel. */
+function channelValues(t: Tensor, channels: number): Float32Array | undefined {
+  const data = denseData(t), count = elementCount(t.shape);
+  if (t.dtype !== 'f32' || (count !== 1 && (count !== channels || t.shape.at(-1) !== channels))) return undefined;
+  return Float32Array.from({ length: channels }, (_, i) => Number(data[count === 1 ? 0 : i]));
+}
+
+/** Takes an epilogue apart; undefined where it is more than bias, residual and clamp. */
+export function matchEpilogue(expr: Expr | undefined, operands: readonly EpilogueOperand[], shape: readonly number[]): StreamEpilogue | undefined {
+  const channels = shape.at(-1)!, bias = new Float32Array(channels);
+  let low = -Infinity, high = Infinity, residual: number | undefined, e = expr;
+  /** The part of a sum or a comparison that is not the product. */
+  const holds = (x: Expr): boolean => (x.kind === 'arg' ? x.index === 0 : x.kind === 'binary' && (holds(x.a) || holds(x.b)));
+  while (e && e.kind !== 'arg') {
+    if (e.kind !== 'binary') return undefined;
+    const inner: Expr = holds(e.a) ? e.a : e.b, other: Expr = inner === e.a ? e.b : e.a;
+    if (e.op === 'max' || e.op === 'min') {
+      // a clamp found inside another one: min(max(v, low), high) has the order that it is applied in
+      if (other.kind !== 'const' || inner !== e.a) return undefined;
+      const value = Number(other.value);
+      if (e.op === 'max') { if (low !== -Infinity || high < value) return undefined; low = value; }
+      else { if (high !== Infinity || low !== -Infinity) return undefined; high = value; }
+    } else if (e.op === 'add') {
+      if (other.kind === 'const') bias.forEach((b, i) => { bias[i] = b + Number(other.value); });
+      else if (other.kind === 'arg') {
+        const operand = operands[other.index - 1];
+        if (!operand) return undefined;
+        if (operand.kind === 'constant') {
+          const values = channelValues(operand.tensor, channels);
+          if (!values) return undefined;
+          values.forEach((v, i) => { bias[i]! += v; });
+        } else {
+          if (residual !== undefined || operand.shape.length !== shape.length || operand.shape.some((d, i) => d !== shape[i])) return undefined;
+          residual = other.index - 1;
+        }
+      } else return undefined;
+      if (containsClamp(inner)) return undefined;
+    } else return undefined;
+    e = inner;
+  }
+  if (e && e.index !== 0) return undefined;
+  return { bias, ...(residual === undefined ? {} : { residual }), clamp: { low, high } };
+}
+
+const containsClamp = (e: Expr): boolean => e.kind === 'binary' && (e.op === 'max' || e.op === 'min' || containsClamp(e.a) || containsClamp(e.b));

@@ -1,0 +1,119 @@
+/** From a product and its geometry to stream functions: row blocks x chunks of columns. */
+import { MAX_ROWS, type Clamp, type StreamFunction } from '../../../../compiler/kir/stream.js';
+import { tapsOf } from '../../../../compiler/core/window.js';
+import type { ProductGeometry } from './geometry.js';
+import type { StreamProduct } from './product.js';
+
+export interface StreamFinish {
+  readonly bias: Float32Array;
+  readonly clamp: Clamp;
+  /** Bytes from one tile of the residual to the next, where there is one. */
+  readonly residualStep?: number;
+}
+
+export interface StreamPlan {
+  readonly product: StreamProduct;
+  readonly geometry: ProductGeometry;
+  readonly finish: StreamFinish;
+  /** Bytes of y from one tile to the next. */
+  readonly yStep: number;
+  /** Output rows in the order in which blocks take them. */
+  readonly order: readonly number[];
+  /** Columns of one function at most. */
+  readonly chunk: number;
+  /** What the comment of each function begins with. */
+  readonly title: string;
+}
+
+/**
+ * Channels of one group per chunk. A function's columns are a chunk of channels at every tap, so that its part of x stays in L1 while
+ * the row blocks go over it; about 1150 columns at 90 % zeros, more where rows are denser, for a function's code to be worth its loads.
+ */
+export const chunkColumns = (density: number, taps: number): number => (density > 0.15 ? 2304 : taps === 1 ? 768 : 1152);
+
+/** Rows of a block: 31 and a rest. Even blocks would load the columns of the rest as often as those of a full one. */
+function rowBlocks(order: readonly number[], group: number): number[][] {
+  const perGroup = order.length / group, blocks: number[][] = [];
+  for (let g = 0; g < group; g++) {
+    const own = order.filter((r) => Math.floor(r / perGroup) === g);
+    for (let r = 0; r < own.length; r += MAX_ROWS) blocks.push(own.slice(r, r + MAX_ROWS));
+  }
+  return blocks;
+}
+
+interface Columns {
+  readonly offsets: number[];
+  readonly masks: number[];
+  /** Index of the weight of row 0. */
+  readonly weights: number[];
+}
+
+/** Columns of channels [from, to) of a group, taps outermost as neighbouring channels are neighbours in memory. */
+function columnsOf({ product: p, geometry }: StreamPlan, phase: number, group: number, from: number, to: number): Columns {
+  const columns: Columns = { offsets: [], masks: [], weights: [] };
+  for (const { tap } of tapsOf(p.window)) {
+    const place = geometry.places[phase]![tap]!;
+    for (let c = from; c < to; c++) {
+      columns.offsets.push(place.offset + 64 * (group * p.depth + c));
+      columns.masks.push(place.mask + 1);
+      columns.weights.push((tap * p.depth + c) * p.rows);
+    }
+  }
+  return columns;
+}
+
+/** The functions of an output phase in order of execution: chunks outermost. */
+export function streamFunctions(plan: StreamPlan, phase: number, prefix: string): StreamFunction[] {
+  const { product: p, geometry, finish } = plan, taps = tapsOf(p.window).length;
+  const chunks = Math.max(1, Math.ceil((p.depth * taps) / plan.chunk)), width = Math.ceil(p.depth / chunks);
+  const blocks = rowBlocks(plan.order, p.group), perGroup = p.rows / p.group;
+  const functions: StreamFunction[] = [];
+  const steps = { x: geometry.step, x2: 0, y: plan.yStep, r: finish.residualStep ?? 0 };
+  for (let c = 0; c < chunks; c++) {
+    const first = c === 0, last = c === chunks - 1;
+    const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, c * width, Math.min(p.depth, (c + 1) * width)));
+    for (const block of blocks) {
+      const own = columns[Math.floor(block[0]! / perGroup)]!, rows = block.map((r) => 64 * r);
+      functions.push({
+        name: `${prefix}${functions.length}`,
+        doc: [`${plan.title}: rows ${rowText(block)}${chunks > 1 ? `, channels ${c * width} to ${Math.min(p.depth, (c + 1) * width) - 1}` : ''}`],
+        rows, ...(first ? { start: { bias: Float32Array.from(block, (r) => finish.bias[r]!), ...(finish.residualStep === undefined ? {} : { residual: rows }) } } : {}),
+        ...(last ? { finish: { clamp: finish.clamp, mask: geometry.keeps ? geometry.maskCount : 0 } } : {}),
+        ...products(own, block, p.weights), maskCount: geometry.maskCount, steps, tiles: Math.max(...geometry.segments.map((s) => s.tiles)),
+      });
+    }
+  }
+  return functions;
+}
+
+/** Row numbers as ranges, the first few. */
+function rowText(rows: readonly number[]): string {
+  const consecutive = rows.every((r, i) => i === 0 || r === rows[i - 1]! + 1);
+  return consecutive ? (rows.length === 1 ? `${rows[0]}` : `${rows[0]} to ${rows.at(-1)}`) : rows.join(' ');
+}
+
+function products(columns: Columns, rows: readonly number[], weights: Float32Array): Pick<StreamFunction, 'columnCount' | 'offsets' | 'sources' | 'columnMasks' | 'starts' | 'rowOf' | 'weights'> {
+  let count = 0;
+  for (const base of columns.weights) for (const r of rows) if (weights[base + r] !== 0) count++;
+  const offsets = new Int32Array(columns.offsets.length), columnMasks = new Uint8Array(offsets.length), starts = new Uint32Array(offsets.length + 1);
+  const rowOf = new Uint8Array(count), values = new Float32Array(count);
+  let columnCount = 0, next = 0;
+  columns.weights.forEach((base, k) => {
+    const before = next;
+    for (let i = 0; i < rows.length; i++) {
+      const w = weights[base + rows[i]!]!;
+      if (w === 0) continue;
+      rowOf[next] = i;
+      values[next++] = w;
+    }
+    if (next === before) return;
+    offsets[columnCount] = columns.offsets[k]!;
+    columnMasks[columnCount] = columns.masks[k]!;
+    starts[columnCount++] = before;
+  });
+  starts[columnCount] = next;
+  return {
+    columnCount, offsets: offsets.slice(0, columnCount), sources: new Uint8Array(columnCount), columnMasks: columnMasks.slice(0, columnCount),
+    starts: starts.slice(0, columnCount + 1), rowOf, weights: values,
+  };
+}

@@ -1,0 +1,127 @@
+/** What the CPU knows of tiles, for the choice of layouts: predicted times of nodes in rows and in tiles. */
+import { tapsOf, reachOf, windowOf } from '../../compiler/core/window.js';
+import { bytesOfType } from '../../compiler/ir/analysis.js';
+import { LANES, type Layout } from '../../compiler/ir/layout.js';
+import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type TensorType } from '../../compiler/ir/types.js';
+import { tensorRef } from '../../compiler/kir/kernel-builder.js';
+import type { LayoutModel, LayoutOption, RejectedOption } from '../../passes/select-layout/index.js';
+import type { KernelRequest, KernelRule } from '../types.js';
+import type { Isa } from './isa.js';
+import { costOf } from './kernels/stream/cost.js';
+import { matchEpilogue, type EpilogueOperand } from './kernels/stream/epilogue.js';
+import { streamProduct, type StreamProduct } from './kernels/stream/product.js';
+
+/** Bytes of code and weights that one layer may take in straight-line form. */
+const LAYER_BUDGET = 32 * 1024 * 1024;
+/** The same where the code is repeated for output phases. */
+const PHASES_BUDGET = 4 * 1024 * 1024;
+/** Bytes that go through an elementwise operation or a conversion in a nanosecond, read and written. */
+const BYTES_PER_NANOSECOND = 25;
+
+/** The request that a rule would get for a node whose operands are row-major. */
+function requestFor(graph: Graph, node: Node): KernelRequest {
+  const refs = (ids: readonly number[], base: string) => ids.map((id, i) => tensorRef(`${base}${i}`, typeOf(graph, id)));
+  return {
+    graph, node, inputs: refs(node.inputs, 'x'), outputs: refs(node.outputs, 'y'), constants: node.inputs.map((id) => valueOf(graph, id).constant),
+    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: refs(node.epilogue.inputs, 'e') } } : {}),
+  };
+}
+
+/** Tiles that cover a tensor whose last dimension is the channels. */
+function tilesOf(shape: readonly number[], over: Layout['over'], spatial: boolean): number {
+  const outer = shape.slice(0, -1), pixels = elementCount(outer);
+  if (over === 'images') return Math.ceil(outer[0]! / LANES) * (pixels / outer[0]!);
+  return spatial ? outer[0]! * Math.ceil(pixels / outer[0]! / LANES) : Math.ceil(pixels / LANES);
+}
+
+const passing = (graph: Graph, node: Node): number => [...operandsOf(node), ...node.outputs].reduce((s, id) => s + (valueOf(graph, id).constant ? 0 : bytesOfType(typeOf(graph, id))), 0) / BYTES_PER_NANOSECOND;
+
+/** Operands beside the first that tiles can be combined with: of the output's shape, or constants for each channel. */
+function strangeOperand(graph: Graph, node: Node): string | undefined {
+  const y = typeOf(graph, node.outputs[0]!);
+  for (const id of node.kind === 'elementwise' ? operandsOf(node) : node.epilogue?.inputs ?? []) {
+    const { type, constant, name } = valueOf(graph, id);
+    if (type.dtype !== 'f32') return `${name} is ${type.dtype}`;
+    const perChannel = elementCount(type.shape) === 1 || (elementCount(type.shape) === y.shape.at(-1) && type.shape.at(-1) === y.shape.at(-1));
+    if (!(constant ? perChannel : sameShape(type.shape, y.shape))) return `${name} is neither of the output's shape nor a constant for each channel`;
+  }
+  return y.dtype === 'f32' ? undefined : `the result is ${y.dtype}`;
+}
+
+/** Why windows cannot move over pixel tiles. */
+function strangeWindow(graph: Graph, node: Node): string | undefined {
+  const w = windowOf(node, node.inputs.map((id) => typeOf(graph, id)));
+  const x = typeOf(graph, node.inputs[0]!).shape, y = typeOf(graph, node.outputs[0]!).shape;
+  if (!w) return 'windows over more than two dimensions';
+  if (w.stride[0] !== w.stride[1]) return `strides ${w.stride.join('x')} differ`;
+  const outer = x.slice(1, -1), over = outer.findIndex((d, i) => y[i + 1]! > Math.ceil(d / w.stride[0]));
+  if (over >= 0) return `the output is larger than the input over the stride`;
+  const far = reachOf(w, 1, outer.at(-1)!).dx.length;
+  return far > 6 ? `a window of ${w.kernel.join('x')} reaches ${far} columns sideways, masks are for 6` : undefined;
+}
+
+const isDepthwise = (p: StreamProduct): boolean => p.group > 1 && p.depth === 1 && p.rows === p.group;
+
+export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel {
+  const operand = (graph: Graph, id: number): EpilogueOperand => {
+    const v = valueOf(graph, id);
+    return v.constant ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
+  };
+  const epilogueFits = (graph: Graph, node: Node): boolean =>
+    matchEpilogue(node.epilogue?.expr, (node.epilogue?.inputs ?? []).map((id) => operand(graph, id)), typeOf(graph, node.outputs[0]!).shape) !== undefined;
+  const product = (graph: Graph, node: Node): StreamProduct | string =>
+    streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), node.inputs[1] === undefined ? undefined : valueOf(graph, node.inputs[1]).constant);
+
+  function productInTiles(graph: Graph, node: Node, over: Layout['over']): LayoutOption | RejectedOption {
+    const p = product(graph, node), kernel = 'stream', y = typeOf(graph, node.outputs[0]!).shape;
+    if (typeof p === 'string') return { layout: over, kernel, reason: p };
+    const strange = (over === 'pixels' && node.kind === 'conv' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
+    if (strange) return { layout: over, kernel, reason: strange };
+    const tiles = tilesOf(y, over, node.kind === 'conv');
+    if (isDepthwise(p)) {
+      // loads, shifts and sums of a tap take 1.7 cycles a vector
+      return { layout: over, kernel: 'depthwise tiles', nanoseconds: (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock, bytes: p.weights.length * 4 };
+    }
+    const cost = costOf(isa, p, tiles), label = `${kernel} (${(100 * (1 - cost.density)).toFixed(1)} % zeros)`;
+    if (cost.bytes > LAYER_BUDGET) return { layout: over, kernel: label, reason: `its code would take ${Math.round(cost.bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` };
+    return { layout: over, kernel: label, nanoseconds: cost.nanoseconds + (epilogueFits(graph, node) ? 0 : passing(graph, node)), bytes: cost.bytes };
+  }
+
+  return {
+    epilogueFits,
+    conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND,
+    phasesFit: (graph, node, phases) => {
+      const p = product(graph, node);
+      return typeof p !== 'string' && !isDepthwise(p) && costOf(isa, p, 1, phases * phases).bytes <= PHASES_BUDGET;
+    },
+    rows(graph, node) {
+      const request = requestFor(graph, node);
+      const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
+      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? passing(graph, node), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
+    },
+    tiles(graph, node, over) {
+      const none = (reason: string): RejectedOption => ({ layout: over, kernel: node.kind, reason });
+      const x = node.inputs[0] === undefined ? undefined : typeOf(graph, node.inputs[0]), y: TensorType = typeOf(graph, node.outputs[0]!);
+      const same = (): LayoutOption => ({ layout: over, kernel: node.kind, nanoseconds: passing(graph, node), bytes: 0 });
+      if (!x || node.outputs.length !== 1 || x.dtype !== 'f32' || y.shape.length === 0 || elementCount(y.shape) === 0) return none('no kernel in tiles');
+      switch (node.kind) {
+        case 'conv': case 'matmul': return productInTiles(graph, node, over);
+        case 'elementwise': {
+          const strange = strangeOperand(graph, node);
+          return strange ? none(strange) : same();
+        }
+        case 'pool': {
+          const strange = node.attrs.layout !== 'nsc' || node.attrs.indices ? 'not a plain pool' : (over === 'pixels' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
+          return strange ? none(strange) : same();
+        }
+        case 'reduce': {
+          const pixels = x.shape.length === 4 && node.attrs.op === 'sum' && !node.attrs.map && node.attrs.axes.length === 2 && node.attrs.axes.every((a, i) => a === i + 1);
+          return pixels && over === 'pixels' ? same() : none('not a sum over the pixels');
+        }
+        case 'normalize': return node.attrs.axes.length === 1 && node.attrs.axes[0] === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
+        case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
+        default: return none('no kernel in tiles');
+      }
+    },
+  };
+}

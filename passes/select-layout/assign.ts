@@ -1,0 +1,185 @@
+/**
+ * Given the nodes that run in tiles: the layout of every value, and `relayout` nodes where what is there is not what is read.
+ *
+ * Extents of the grids flow forward (a convolution writes the grid that it reads), phases and halos backward from what reads them.
+ */
+import { operandsOf, type Graph, type Node, type Value, type ValueId } from '../../compiler/ir/types.js';
+import { oddPitch, sameLayout, type ImageTiles, type Layout, type PixelTiles } from '../../compiler/ir/layout.js';
+import { reachOf, windowOf, type Window } from '../../compiler/core/window.js';
+import { reducesPixels } from './labels.js';
+import type { LayoutModel } from './model.js';
+
+/** The pixels of a value. */
+interface Space {
+  readonly images: number;
+  readonly height: number;
+  readonly width: number;
+  /** Extent of the grid at least, over all phases. */
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** What a consumer wants of an operand. */
+interface Need {
+  readonly space: Space;
+  readonly phases: number;
+  readonly before: number;
+  readonly after: number;
+  /** Over images: the border that it reads. */
+  readonly top: number;
+  readonly left: number;
+  readonly bottom: number;
+  readonly right: number;
+}
+
+const isSpatial = (node: Node): boolean => node.kind === 'conv' || node.kind === 'pool';
+
+/** Pixels of a tensor that nothing else says anything about: an image in four dimensions, rows otherwise. */
+function ownSpace(shape: readonly number[], spatial: number): Space {
+  const outer = shape.slice(0, -1);
+  if (spatial === 2) return { images: outer[0]!, height: outer[1]!, width: outer[2]!, rows: outer[1]!, columns: outer[2]! };
+  if (spatial === 1) return { images: outer[0]!, height: 1, width: outer[1]!, rows: 1, columns: outer[1]! };
+  const count = outer.reduce((a, b) => a * b, 1);
+  return { images: 1, height: count, width: 1, rows: count, columns: 1 };
+}
+
+const spatialRank = (node: Node, shape: readonly number[]): number => (isSpatial(node) ? shape.length - 2 : shape.length === 4 ? 2 : 0);
+
+export interface Assignment {
+  readonly graph: Graph;
+  readonly over: Layout['over'];
+  readonly inTiles: ReadonlySet<number>;
+  readonly model: LayoutModel;
+}
+
+export function assignLayouts({ graph, over, inTiles, model }: Assignment): Graph {
+  const type = (id: ValueId): Value['type'] => graph.values.get(id)!.type;
+  const isConstant = (id: ValueId): boolean => graph.values.get(id)!.constant !== undefined;
+  const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
+  const tiled = (id: ValueId): boolean => { const p = producer.get(id); return p !== undefined && inTiles.has(p.id) && !reducesPixels(p); };
+  const windows = new Map<number, Window>(graph.nodes.flatMap((n) => (inTiles.has(n.id) ? [[n.id, windowOf(n, n.inputs.map(type))!] as const] : [])));
+  /** Operands that a node reads in tiles: not constants. */
+  const read = (n: Node): ValueId[] => [...new Set(operandsOf(n))].filter((id) => !isConstant(id));
+  /** The operand whose pixels a node's windows move over. */
+  const mainOperand = (n: Node): ValueId => n.inputs.find((id) => !isConstant(id) && type(id).shape.length === type(n.outputs[0]!).shape.length) ?? n.inputs[0]!;
+
+  // forward: pixels and grids
+  const spaces = new Map<ValueId, Space>();
+  for (const node of graph.nodes) {
+    if (!inTiles.has(node.id)) continue;
+    const x = mainOperand(node), y = node.outputs[0]!, w = windows.get(node.id)!, shape = type(y).shape;
+    const from = (tiled(x) ? spaces.get(x) : undefined) ?? spaces.get(x) ?? ownSpace(type(x).shape, spatialRank(node, type(x).shape));
+    if (!spaces.has(x)) spaces.set(x, from);
+    const own = ownSpace(shape, spatialRank(node, shape)), s = w.stride[0];
+    spaces.set(y, isSpatial(node) ? { ...own, rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
+  }
+
+  // backward: phases of results, then what each operand must be
+  const consumers = new Map<ValueId, Node[]>();
+  for (const n of graph.nodes) if (inTiles.has(n.id)) for (const id of read(n)) consumers.set(id, [...(consumers.get(id) ?? []), n]);
+  const phases = new Map<ValueId, number>(), needs = new Map<Node, Map<ValueId, Need>>();
+  for (const node of [...graph.nodes].reverse()) {
+    if (!inTiles.has(node.id)) continue;
+    const y = node.outputs[0]!, wanted = new Set((consumers.get(y) ?? []).map((c) => needs.get(c)!.get(y)!.phases)), [only] = wanted;
+    const free = node.kind === 'conv' && !tiled(mainOperand(node)) && operandsOf(node).every((id) => isConstant(id) || id === mainOperand(node));
+    const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
+    phases.set(y, own);
+    const space = spaces.get(y)!, w = windows.get(node.id)!;
+    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : plainNeed(space, own)])));
+  }
+
+  // layouts of results: as wide as those consumers want that can read them as they are
+  const layouts = new Map<ValueId, Layout>();
+  const channels = (id: ValueId): number => type(id).shape.at(-1)!;
+  for (const node of graph.nodes) {
+    const y = node.outputs[0]!;
+    if (!inTiles.has(node.id) || reducesPixels(node)) continue;
+    const all = (consumers.get(y) ?? []).map((c) => needs.get(c)!.get(y)!).filter((n) => n.phases === phases.get(y) && sameGrid(n.space, spaces.get(y)!));
+    layouts.set(y, layoutFor(over, spaces.get(y)!, phases.get(y)!, channels(y), all));
+  }
+  for (const node of graph.nodes) if (node.kind === 'reshape' && layouts.has(node.outputs[0]!)) shareLayout(node, layouts, channels);
+
+  return withRelayouts(graph, inTiles, layouts, (node, id) => {
+    // another name of the same memory
+    if (node.kind === 'reshape') return layouts.get(node.outputs[0]!)!;
+    const need = needs.get(node)!.get(id)!, there = layouts.get(id);
+    if (there && satisfies(there, need)) return there;
+    const alike = (consumers.get(id) ?? []).map((c) => needs.get(c)!.get(id)!).filter((n) => n.phases === need.phases && sameGrid(n.space, need.space));
+    return layoutFor(over, need.space, need.phases, channels(id), alike);
+  });
+}
+
+const sameGrid = (a: Space, b: Space): boolean => a.images === b.images && a.height === b.height && a.width === b.width && a.rows === b.rows && a.columns === b.columns;
+
+const plainNeed = (space: Space, phases: number): Need => ({ space, phases, before: 0, after: 0, top: 0, left: 0, bottom: 0, right: 0 });
+
+function windowNeed(w: Window, phases: number, x: Space, y: Space, spatial: boolean): Need {
+  if (!spatial) return plainNeed(x, phases);
+  const s = w.stride[0] * phases, columns = Math.ceil(x.columns / s), reach = reachOf(w, phases, columns);
+  const last = (extent: number, d: 0 | 1): number => (extent - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] - w.before[d];
+  return {
+    space: x, phases: s, before: reach.before, after: reach.after, top: w.before[0], left: w.before[1],
+    bottom: Math.max(0, last(y.height, 0) - x.height + 1), right: Math.max(0, last(y.width, 1) - x.width + 1),
+  };
+}
+
+function layoutFor(over: Layout['over'], s: Space, phases: number, channels: number, needs: readonly Need[]): Layout {
+  const most = (f: (n: Need) => number): number => Math.max(0, ...needs.map(f));
+  const { images, height, width } = s;
+  if (over === 'images') {
+    const top = most((n) => n.top), left = most((n) => n.left);
+    return { over, images, height, width, channels, pitch: channels, rows: top + height + most((n) => n.bottom), columns: left + width + most((n) => n.right), top, left } satisfies ImageTiles;
+  }
+  return {
+    over, images, height, width, channels, pitch: oddPitch(channels), phases, rows: Math.ceil(s.rows / phases), columns: Math.ceil(s.columns / phases),
+    before: most((n) => n.before), after: most((n) => n.after),
+  } satisfies PixelTiles;
+}
+
+/** True where a layout can be read as it is by who needs that. */
+function satisfies(l: Layout, n: Need): boolean {
+  if (l.images !== n.space.images || l.height !== n.space.height || l.width !== n.space.width) return false;
+  if (l.over === 'images') return l.top >= n.top && l.left >= n.left && l.rows - l.top - l.height >= n.bottom && l.columns - l.left - l.width >= n.right;
+  return l.phases === n.phases && l.rows === Math.ceil(n.space.rows / n.phases) && l.columns === Math.ceil(n.space.columns / n.phases) && l.before >= n.before && l.after >= n.after;
+}
+
+/** A reshape is another name of its operand: both have the wider layout of the two. */
+function shareLayout(node: Node, layouts: Map<ValueId, Layout>, channels: (id: ValueId) => number): void {
+  const x = node.inputs[0]!, a = layouts.get(x), b = layouts.get(node.outputs[0]!)!;
+  if (!a || channels(x) !== channels(node.outputs[0]!) || a.over !== 'pixels' || b.over !== 'pixels') return;
+  const wide: PixelTiles = { ...a, before: Math.max(a.before, b.before), after: Math.max(a.after, b.after) };
+  layouts.set(x, wide);
+  layouts.set(node.outputs[0]!, wide);
+}
+
+/** The graph with layouts on its values, and a relayout before every reader that wants another one. */
+function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, layouts: ReadonlyMap<ValueId, Layout>, wanted: (node: Node, id: ValueId) => Layout): Graph {
+  const values = new Map<ValueId, Value>([...graph.values].map(([id, v]) => [id, layouts.has(id) ? { ...v, layout: layouts.get(id)! } : v]));
+  const nodes: Node[] = [], converted = new Map<ValueId, { readonly layout: Layout | undefined; readonly value: ValueId }[]>();
+  const names = new Set([...graph.values.values()].map((v) => v.name));
+  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  const convert = (id: ValueId, layout: Layout | undefined, reader: Node | undefined): ValueId => {
+    const have = converted.get(id) ?? [], known = have.find((c) => sameLayout(c.layout, layout));
+    if (known) return known.value;
+    const from = values.get(id)!, value = next++, base = `${from.name}_${layout ? 'tiles' : 'rows'}`;
+    let name = base;
+    for (let i = 1; names.has(name); i++) name = `${base}_${i}`;
+    names.add(name);
+    values.set(value, { id: value, name, type: from.type, ...(layout ? { layout } : {}) });
+    nodes.push({ id: next++, kind: 'relayout', inputs: [id], outputs: [value], attrs: {}, origins: reader?.origins.slice(0, 1) ?? [] });
+    converted.set(id, [...have, { layout, value }]);
+    return value;
+  };
+  for (const node of graph.nodes) {
+    const operand = (id: ValueId): ValueId => {
+      const v = graph.values.get(id)!;
+      if (v.constant) return id;
+      const layout = inTiles.has(node.id) ? wanted(node, id) : undefined;
+      return sameLayout(values.get(id)!.layout, layout) ? id : convert(id, layout, node);
+    };
+    const inputs = node.inputs.map(operand);
+    nodes.push({ ...node, inputs, ...(node.epilogue ? { epilogue: { ...node.epilogue, inputs: node.epilogue.inputs.map(operand) } } : {}) } as Node);
+  }
+  const outputs = graph.outputs.map((o) => (values.get(o.value)!.layout ? { ...o, value: convert(o.value, undefined, undefined) } : o));
+  return { ...graph, values, nodes, outputs };
+}

@@ -1,0 +1,76 @@
+/**
+ * Chooses for every node whether it runs on row-major activations or in tiles (where straight-line sparse products are), so that the
+ * predicted time of the whole network, conversions included, is least; then gives every value its layout.
+ */
+import type { Layout } from '../../compiler/ir/layout.js';
+import { typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from '../../compiler/ir/types.js';
+import { mapExpr, arg } from '../../compiler/kir/build.js';
+import type { Expr } from '../../compiler/kir/types.js';
+import { assignLayouts } from './assign.js';
+import { nodesInTiles, type NodeOptions } from './labels.js';
+import type { LayoutDecision, LayoutDecisions, LayoutModel } from './model.js';
+import { splitEpilogue } from './split-epilogue.js';
+
+export type { LayoutDecision, LayoutDecisions, LayoutKind, LayoutModel, LayoutOption, RejectedOption } from './model.js';
+
+/** From this many images on, lanes over images waste no more than lanes over small images' pixels do, and need no halos. */
+const IMAGES_IN_LANES = 8;
+
+/** Lanes of a network: images where there are enough in every convolution, pixels otherwise. */
+function lanesOf(graph: Graph): Layout['over'] {
+  const batches = graph.nodes.filter((n) => n.kind === 'conv').map((n) => typeOf(graph, n.inputs[0]!).shape[0]!);
+  return batches.length > 0 && Math.min(...batches) >= IMAGES_IN_LANES ? 'images' : 'pixels';
+}
+
+/** Arguments that an expression reads, renumbered from 0 in order; argument 0 stays first. */
+function compact(e: Expr, inputs: readonly number[]): { readonly expr: Expr; readonly inputs: readonly number[] } {
+  const used = new Set<number>();
+  mapExpr(e, (x) => { if (x.kind === 'arg' && x.index > 0) used.add(x.index); return x; });
+  const order = [...used].sort((a, b) => a - b);
+  return { expr: mapExpr(e, (x) => (x.kind === 'arg' && x.index > 0 ? { ...x, index: order.indexOf(x.index) + 1 } : x)), inputs: order.map((i) => inputs[i - 1]!) };
+}
+
+/** Products in tiles apply what fits of their epilogue; the rest becomes an elementwise node, in tiles too. */
+function splitEpilogues(graph: Graph, inTiles: ReadonlySet<NodeId>, model: LayoutModel): { readonly graph: Graph; readonly inTiles: ReadonlySet<NodeId> } {
+  const values = new Map(graph.values), tiles = new Set(inTiles);
+  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  const nodes = graph.nodes.flatMap((node): Node[] => {
+    if (!inTiles.has(node.id) || !node.epilogue || model.epilogueFits(graph, node)) return [node];
+    const { epilogue } = node, y = valueOf(graph, node.outputs[0]!), id = next++;
+    const { kept, rest } = splitEpilogue(epilogue, (part) => {
+      const own = compact(part, epilogue.inputs);
+      return model.epilogueFits(graph, { ...node, epilogue: own } as Node);
+    });
+    const product: Value = { id, name: `${y.name}_product_${id}`, type: { dtype: 'f32', shape: y.type.shape } };
+    values.set(id, product);
+    const { epilogue: _, ...bare } = node;
+    const after = compact(rest, epilogue.inputs), last = next++;
+    tiles.add(last);
+    return [
+      { ...bare, outputs: [id], ...(kept ? { epilogue: compact(kept, epilogue.inputs) } : {}) } as Node,
+      { id: last, kind: 'elementwise', inputs: [id, ...after.inputs], outputs: node.outputs, attrs: { expr: mapExpr(after.expr, (x) => (x.kind === 'arg' && x.index === 0 ? arg(0, 'f32') : x)) }, origins: node.origins },
+    ];
+  });
+  return { graph: { ...graph, values, nodes }, inTiles: tiles };
+}
+
+function decide({ rows, tiles }: NodeOptions, inTiles: boolean): LayoutDecision {
+  const time = (ns: number): string => `${(ns / 1000).toPrecision(3)} us`;
+  if ('reason' in tiles) return { chosen: rows, others: [tiles], reason: `in rows: ${tiles.reason}` };
+  const chosen = inTiles ? tiles : rows, other = inTiles ? rows : tiles;
+  const reason = chosen.nanoseconds <= other.nanoseconds
+    ? `${chosen.kernel}, ${time(chosen.nanoseconds)}, against ${other.kernel}, ${time(other.nanoseconds)}`
+    : `${chosen.kernel}, ${time(chosen.nanoseconds)}: ${other.kernel} would take ${time(other.nanoseconds)} but cost more in conversions than it gains`;
+  return { chosen, others: [other], reason };
+}
+
+/** @returns the graph with layouts and conversions, and the decision for every node of the given one that has a choice */
+export function selectLayout(graph: Graph, model: LayoutModel): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
+  const over = lanesOf(graph);
+  const options = new Map<NodeId, NodeOptions>(graph.nodes.map((n) => [n.id, { rows: model.rows(graph, n), tiles: model.tiles(graph, n, over) }]));
+  const chosen = nodesInTiles(graph, options, model);
+  const decisions = new Map([...options].flatMap(([id, o]) => ('reason' in o.tiles && o.rows.kernel === '' ? [] : [[id, decide(o, chosen.has(id))] as const])));
+  if (chosen.size === 0) return { graph, decisions };
+  const { graph: split, inTiles } = splitEpilogues(graph, chosen, model);
+  return { graph: assignLayouts({ graph: split, over, inTiles, model }), decisions };
+}
