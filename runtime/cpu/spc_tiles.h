@@ -13,21 +13,30 @@
 
 #define SPC_LANES 16
 
+/* Functions with many cases: once in the code, and compiled without knowing the tables that a call passes. */
+#if defined(__clang__)
+#define SPC_OUT_OF_LINE static __attribute__((noinline, unused))
+#else
+#define SPC_OUT_OF_LINE static __attribute__((noipa, unused))
+#endif
+
 /* Lanes that are on: a mask register where there are some, else all ones or zeros in each lane. `&` and `|` work on both. */
 #if defined(__AVX512F__)
 typedef __mmask16 spc_mask;
 SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return _mm512_cmplt_epu32_mask((__m512i)x, _mm512_set1_epi32(limit)); }
 SPC_INLINE spc_f32x16 spc_keep(spc_mask on, spc_f32x16 v) { return _mm512_maskz_mov_ps(on, v); }
 SPC_INLINE spc_f32x16 spc_add_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return _mm512_mask_add_ps(a, on, a, b); }
+SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { return (spc_i32x16)_mm512_mask_mov_epi32(_mm512_set1_epi32(b), on, (__m512i)a); }
 SPC_INLINE int spc_all(spc_mask on) { return on == 0xffff; }
 #else
 typedef spc_i32x16 spc_mask;
 SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return (x >= 0) & (x < limit); }
 SPC_INLINE spc_f32x16 spc_keep(spc_mask on, spc_f32x16 v) { return (spc_f32x16)((spc_i32x16)v & on); }
 SPC_INLINE spc_f32x16 spc_add_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return a + spc_keep(on, b); }
+SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { return spc_select_i32x16(on, a, spc_splat_i32x16(b)); }
 SPC_INLINE int spc_all(spc_mask on) { return spc_hsum_i32x16(on) == -SPC_LANES; }
 #endif
-/* spc_mask_below: 0 <= x < limit. spc_keep: zero where off. spc_add_where: a + b, or a where off. */
+/* spc_mask_below: 0 <= x < limit. spc_keep: zero where off. spc_add_where: a + b, or a where off. spc_lanes_where: a, or b where off. */
 
 SPC_INLINE spc_i32x16 spc_lane_numbers(void) { return (spc_i32x16){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 
@@ -81,6 +90,166 @@ SPC_INLINE void spc_tiles_halo(float *grid, long v, long size, long channels, lo
   const float *x = grid + (v + m * size) * stride - m;
   const spc_mask on = spc_mask_below(spc_lane_numbers() - (int32_t)m, SPC_LANES);
   for (long c = 0; c < channels; ++c) spc_store_f32x16(y + c * SPC_LANES, spc_keep(on, spc_load_f32x16(x + c * SPC_LANES)));
+}
+
+/*
+ * Rows (one a pixel, `channels` elements each) to tiles and back, a square of 16 x 16 elements at a time, transposed in registers. Lane l
+ * has row rows[l]; none where that is negative.
+ */
+#if defined(__AVX512F__)
+SPC_INLINE void spc_transpose_f32x16(__m512 r[16]) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) for (int j = 0; j < 2; ++j) {
+    r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + j]), _mm512_castps_pd(t[i + j + 2])));
+    r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + j]), _mm512_castps_pd(t[i + j + 2])));
+  }
+  for (int i = 0; i < 4; ++i) for (int j = 0; j < 16; j += 8) {
+    t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+    t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
+  }
+  for (int i = 0; i < 8; ++i) {
+    r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+  }
+}
+SPC_INLINE void spc_square_from_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+  const __mmask16 all = (__mmask16)((1u << n) - 1);
+  __m512 r[16];
+  for (int l = 0; l < 16; ++l) r[l] = _mm512_maskz_loadu_ps(rows[l] < 0 ? 0 : all, x + (rows[l] < 0 ? 0 : rows[l]) * channels);
+  spc_transpose_f32x16(r);
+  for (int c = 0; c < n; ++c) _mm512_storeu_ps(y + c * SPC_LANES, r[c]);
+}
+SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+  const __mmask16 all = (__mmask16)((1u << n) - 1);
+  __m512 r[16];
+  for (int c = 0; c < 16; ++c) r[c] = c < n ? _mm512_loadu_ps(x + c * SPC_LANES) : _mm512_setzero_ps();
+  spc_transpose_f32x16(r);
+  for (int l = 0; l < 16; ++l) if (rows[l] >= 0) _mm512_mask_storeu_ps(y + rows[l] * channels, all, r[l]);
+}
+#else
+SPC_INLINE void spc_transpose_f32x4(spc_f32x4 r[4]) {
+  const spc_f32x4 a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  const spc_f32x4 c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+SPC_INLINE void spc_square_from_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+  for (int c = 0; c < n; c += 4) for (int l = 0; l < 16; l += 4) {
+    spc_f32x4 r[4];
+    for (int i = 0; i < 4; ++i) {
+      const float *p = x + (rows[l + i] < 0 ? 0 : rows[l + i]) * channels + c;
+      r[i] = rows[l + i] < 0 ? spc_splat_f32x4(0.0f) : c + 4 <= n ? spc_load_f32x4(p) : spc_loadn_f32x4(p, n - c);
+    }
+    spc_transpose_f32x4(r);
+    for (int i = 0; i < 4 && c + i < n; ++i) spc_store_f32x4(y + (c + i) * SPC_LANES + l, r[i]);
+  }
+}
+SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+  for (int c = 0; c < n; c += 4) for (int l = 0; l < 16; l += 4) {
+    spc_f32x4 r[4];
+    for (int i = 0; i < 4; ++i) r[i] = c + i < n ? spc_load_f32x4(x + (c + i) * SPC_LANES + l) : spc_splat_f32x4(0.0f);
+    spc_transpose_f32x4(r);
+    for (int i = 0; i < 4; ++i) {
+      if (rows[l + i] < 0) continue;
+      float *p = y + rows[l + i] * channels + c;
+      if (c + 4 <= n) spc_store_f32x4(p, r[i]);
+      else spc_storen_f32x4(p, r[i], n - c);
+    }
+  }
+}
+#endif
+
+SPC_INLINE void spc_vector_from_rows(float *y, const float *x, spc_i32x16 lanes, long channels) {
+  int32_t rows[SPC_LANES];
+  spc_store_i32x16(rows, lanes);
+  long c = 0;
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, channels, SPC_LANES);
+  if (c < channels) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, channels, (int)(channels - c));
+}
+SPC_INLINE void spc_vector_to_rows(float *y, const float *x, spc_i32x16 lanes, long channels) {
+  int32_t rows[SPC_LANES];
+  spc_store_i32x16(rows, lanes);
+  long c = 0;
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, channels, SPC_LANES);
+  if (c < channels) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, channels, (int)(channels - c));
+}
+
+/* Rows of an image's pixels in vector v of a grid, -1 where there is none. */
+SPC_INLINE spc_i32x16 spc_rows_of_pixels(long v, long py, long px, long height, long width, long phases, long rows, long columns) {
+  const spc_pixels p = spc_pixels_of(v, py, px, height, width, phases, rows, columns);
+  return spc_lanes_where(p.inside, p.y * (int32_t)width + p.x, -1);
+}
+/* Vector v (in the halo, too) of grid (py, px) from the rows of its image, and the rows from a vector of the grid. */
+SPC_INLINE void spc_tiles_from_rows(float *y, const float *x, long channels, long v, long py, long px, long height, long width, long phases, long rows, long columns) {
+  spc_vector_from_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels);
+}
+SPC_INLINE void spc_tiles_to_rows(float *y, const float *x, long channels, long v, long py, long px, long height, long width, long phases, long rows, long columns) {
+  spc_vector_to_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels);
+}
+/* The same where lanes are images: lane l has row l * pixels of x (y), for `count` lanes. */
+SPC_INLINE spc_i32x16 spc_rows_of_images(long count, long pixels) {
+  return spc_lanes_where(spc_mask_below(spc_lane_numbers(), count < 0 ? 0 : (int32_t)count), spc_lane_numbers() * (int32_t)pixels, -1);
+}
+SPC_INLINE void spc_tiles_from_images(float *y, const float *x, long channels, long count, long pixels) {
+  spc_vector_from_rows(y, x, spc_rows_of_images(count, pixels), channels);
+}
+SPC_INLINE void spc_tiles_to_images(float *y, const float *x, long channels, long count, long pixels) {
+  spc_vector_to_rows(y, x, spc_rows_of_images(count, pixels), channels);
+}
+
+/*
+ * Vectors whose lanes come from several vectors of x: from vector sources[g], for each g in first[0]..first[1], lanes[16 g + l] where
+ * that is not negative. Lanes that no source has are zero.
+ */
+#if defined(__AVX512F__)
+SPC_INLINE void spc_gather_groups(float *y, const float *x, long channels, long stride, const int32_t *sources, const int8_t *lanes, const int n) {
+  const float *from[10];
+  __m512i index[10];
+  __mmask16 on[10];
+#pragma GCC unroll 10
+  for (int g = 0; g < n; ++g) {
+    from[g] = x + sources[g] * stride;
+    index[g] = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(lanes + g * SPC_LANES)));
+    on[g] = _mm512_cmpge_epi32_mask(index[g], _mm512_setzero_si512());
+  }
+  for (long c = 0; c < channels; ++c) {
+    __m512 v = _mm512_maskz_permutexvar_ps(on[0], index[0], _mm512_loadu_ps(from[0] + c * SPC_LANES));
+#pragma GCC unroll 10
+    for (int g = 1; g < n; ++g) v = _mm512_mask_permutexvar_ps(v, on[g], index[g], _mm512_loadu_ps(from[g] + c * SPC_LANES));
+    _mm512_storeu_ps(y + c * SPC_LANES, v);
+  }
+}
+#endif
+SPC_OUT_OF_LINE void spc_tiles_gather(float *y, const float *x, long channels, long stride, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
+  const long count = first[1] - first[0];
+  sources += first[0];
+  lanes += first[0] * SPC_LANES;
+#if defined(__AVX512F__)
+#define SPC_GROUPS(n) case n: spc_gather_groups(y, x, channels, stride, sources, lanes, n); return;
+  switch (count) {
+    SPC_GROUPS(1) SPC_GROUPS(2) SPC_GROUPS(3) SPC_GROUPS(4) SPC_GROUPS(5) SPC_GROUPS(6) SPC_GROUPS(7) SPC_GROUPS(8) SPC_GROUPS(9) SPC_GROUPS(10)
+    default: break;
+  }
+#undef SPC_GROUPS
+#endif
+  int32_t at[SPC_LANES];
+  for (int l = 0; l < SPC_LANES; ++l) at[l] = -1;
+  for (long g = 0; g < count; ++g) for (int l = 0; l < SPC_LANES; ++l) {
+    if (lanes[g * SPC_LANES + l] >= 0) at[l] = (int32_t)(sources[g] * stride + lanes[g * SPC_LANES + l]);
+  }
+#if defined(__AVX512F__)
+  const __m512i index = _mm512_loadu_si512(at);
+  const __mmask16 on = _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512());
+  for (long c = 0; c < channels; ++c) _mm512_storeu_ps(y + c * SPC_LANES, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), on, index, x + c * SPC_LANES, 4));
+#else
+  for (long c = 0; c < channels; ++c) for (int l = 0; l < SPC_LANES; ++l) y[c * SPC_LANES + l] = at[l] < 0 ? 0.0f : x[at[l] + c * SPC_LANES];
+#endif
 }
 
 #endif

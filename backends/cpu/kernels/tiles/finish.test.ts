@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { relayout } from '../../../../compiler/core/relayout.js';
 import type { KernelRule } from '../../../types.js';
 import { finishStatements } from './finish.js';
-import { canRun, images, pixels, runTiles, tileBuilds, TileCases, worstDifference } from './harness.js';
+import { canRun, images, pixels, runTiles, tileBuilds, TileCases, worstDifference } from '../../../../test/support/tile-harness.js';
 
 /** Elements one by one, then what the layout promises. */
 const elementsThenFinish: KernelRule = {

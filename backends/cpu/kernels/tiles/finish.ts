@@ -1,5 +1,5 @@
 /** Keeps what a tile layout promises beyond its elements (compiler/ir/layout.ts), in whole vectors. */
-import { gridVectors, LANES, phaseVectors, vectorStride, type Layout, type PixelTiles } from '../../../../compiler/ir/layout.js';
+import { gridVectors, LANES, phaseVectors, vectorStride, type ImageTiles, type Layout, type PixelTiles } from '../../../../compiler/ir/layout.js';
 import { add, and, asIndex, call, compare, div, min, mod, mul, pointer, select, sub } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
@@ -12,6 +12,16 @@ export const vectorOfGrid = (l: PixelTiles, grid: Expr, v: Expr | number): Expr 
 
 /** Row and column phase of a grid. */
 export const phaseOf = (l: PixelTiles, grid: Expr): readonly [Expr, Expr] => [div(mod(grid, l.phases * l.phases), l.phases), mod(grid, l.phases)];
+
+/** Element address of the vector of pixel (i, j), margins counted, of a group of 16 images. */
+export const vectorOfImages = (l: ImageTiles, group: Expr, i: Expr, j: Expr): Expr => mul(add(mul(add(mul(group, l.rows), i), l.columns), j), vectorStride(l));
+
+/** Images that have a pixel there: none in the margins, the last group may have fewer than 16. */
+export function lanesAt(l: ImageTiles, group: Expr, i: Expr, j: Expr): Expr {
+  const within = (at: Expr, from: number, extent: number, whole: number): Expr[] => (extent === whole ? [] : [compare('ge', at, from), compare('lt', at, from + extent)]);
+  const inside = [...within(i, l.top, l.height, l.rows), ...within(j, l.left, l.width, l.columns)], lanes = l.images % LANES === 0 ? asIndex(LANES) : min(LANES, sub(l.images, mul(group, LANES)));
+  return inside.length === 0 ? lanes : select(inside.reduce(and), lanes, asIndex(0));
+}
 
 /** Every lane of every grid vector has a pixel of the image. */
 export const isFull = (l: Layout): boolean => (l.over === 'images'
@@ -28,12 +38,8 @@ export function clearStatements(k: KernelBuilder, t: TensorRef): Stmt[] {
       return [call('spc_tiles_clear', pointer(t.param, vectorOfGrid(l, grid!, v!)), l.channels, v!, py, px, l.height, l.width, l.phases, l.rows, l.columns)];
     });
   }
-  return k.forEach([Math.ceil(l.images / LANES), l.rows, l.columns], ([group, i, j]) => {
-    const within = (at: Expr, from: number, extent: number): Expr => and(compare('ge', at, from), compare('lt', at, from + extent));
-    const lanes = min(LANES, sub(l.images, mul(group!, LANES)));
-    const kept = select(and(within(i!, l.top, l.height), within(j!, l.left, l.width)), lanes, asIndex(0));
-    return [call('spc_tiles_clear_after', pointer(t.param, mul(add(mul(add(mul(group!, l.rows), i!), l.columns), j!), vectorStride(l))), l.channels, kept)];
-  });
+  return k.forEach([Math.ceil(l.images / LANES), l.rows, l.columns], ([group, i, j]) =>
+    [call('spc_tiles_clear_after', pointer(t.param, vectorOfImages(l, group!, i!, j!)), l.channels, lanesAt(l, group!, i!, j!))]);
 }
 
 /** Fills the halo of every grid, whose own vectors are complete. */

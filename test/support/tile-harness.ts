@@ -5,19 +5,19 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OpAttrs, OpKind } from '../../../../compiler/core/index.js';
-import { writeFiles } from '../../../../compiler/driver.js';
-import { GraphBuilder } from '../../../../compiler/ir/build.js';
-import { elementAt, gridVectors, LANES, layoutElements, phaseVectors, pixelTiles, type ImageTiles, type Layout, type PixelTiles } from '../../../../compiler/ir/layout.js';
-import { toNumbers, type Tensor } from '../../../../compiler/ir/tensor.js';
-import { elementCount, valueOf, type Epilogue, type Graph, type Node, type TensorType, type Value } from '../../../../compiler/ir/types.js';
-import { evaluateGraph } from '../../../../compiler/kir/evaluate.js';
-import { buildPlan } from '../../../../compiler/plan/build.js';
-import type { PlanStep } from '../../../../compiler/plan/types.js';
-import { randomSource } from '../../../../test/support/random-stream.js';
-import type { KernelRule } from '../../../types.js';
-import { isas, type Isa } from '../../isa.js';
-import { cpuTarget, nativeIsa } from '../../target.js';
+import type { OpAttrs, OpKind } from '../../compiler/core/index.js';
+import { writeFiles } from '../../compiler/driver.js';
+import { GraphBuilder } from '../../compiler/ir/build.js';
+import { elementAt, gridVectors, LANES, layoutElements, phaseVectors, pixelTiles, type ImageTiles, type Layout, type PixelTiles } from '../../compiler/ir/layout.js';
+import { toNumbers, type Tensor } from '../../compiler/ir/tensor.js';
+import { elementCount, valueOf, type Epilogue, type Graph, type Node, type TensorType, type Value } from '../../compiler/ir/types.js';
+import { evaluateGraph } from '../../compiler/kir/evaluate.js';
+import { buildPlan } from '../../compiler/plan/build.js';
+import type { PlanStep } from '../../compiler/plan/types.js';
+import { randomSource } from './random-stream.js';
+import type { KernelRule } from '../../backends/types.js';
+import { isas, type Isa } from '../../backends/cpu/isa.js';
+import { cpuTarget, nativeIsa } from '../../backends/cpu/target.js';
 
 /** Tiles over pixels of a tensor [N, H, W, C], with a grid that is just large enough unless told. */
 export function pixels(shape: readonly number[], options: Partial<PixelTiles> = {}): PixelTiles {
