@@ -7,6 +7,7 @@ import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
 import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
 import { streamRule } from './stream/rule.js';
+import { tileRules } from './tiles/index.js';
 
 export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
-  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), streamRule(isa)];
+  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), streamRule(isa), ...tileRules(isa)];
