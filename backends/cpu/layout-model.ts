@@ -4,7 +4,8 @@ import { bytesOfType } from '../../compiler/ir/analysis.js';
 import { LANES, type Layout } from '../../compiler/ir/layout.js';
 import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type TensorType } from '../../compiler/ir/types.js';
 import { tensorRef } from '../../compiler/kir/kernel-builder.js';
-import type { LayoutModel, LayoutOption, RejectedOption } from '../../passes/select-layout/index.js';
+import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
+import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { KernelRequest, KernelRule } from '../types.js';
 import type { Isa } from './isa.js';
 import { costOf } from './kernels/stream/cost.js';
@@ -17,6 +18,9 @@ const LAYER_BUDGET = 32 * 1024 * 1024;
 const PHASES_BUDGET = 4 * 1024 * 1024;
 /** Bytes that go through an elementwise operation or a conversion in a nanosecond, read and written. */
 const BYTES_PER_NANOSECOND = 25;
+
+/** A step more, and a reason to leave small tensors alone. */
+const CALL_NANOSECONDS = 100;
 
 /** The request that a rule would get for a node whose operands are row-major. */
 function requestFor(graph: Graph, node: Node): KernelRequest {
@@ -89,7 +93,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
 
   return {
     epilogueFits,
-    conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND,
+    conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND + CALL_NANOSECONDS,
     phasesFit: (graph, node, phases) => {
       const p = product(graph, node);
       return typeof p !== 'string' && !isDepthwise(p) && costOf(isa, p, 1, phases * phases).bytes <= PHASES_BUDGET;
@@ -97,12 +101,12 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     rows(graph, node) {
       const request = requestFor(graph, node);
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
-      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? passing(graph, node), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
+      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? (node.kind === 'reshape' ? 0 : passing(graph, node)), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
     },
     tiles(graph, node, over) {
       const none = (reason: string): RejectedOption => ({ layout: over, kernel: node.kind, reason });
       const x = node.inputs[0] === undefined ? undefined : typeOf(graph, node.inputs[0]), y: TensorType = typeOf(graph, node.outputs[0]!);
-      const same = (): LayoutOption => ({ layout: over, kernel: node.kind, nanoseconds: passing(graph, node), bytes: 0 });
+      const same = (): LayoutOption => ({ layout: over, kernel: node.kind, nanoseconds: passing(graph, node) + CALL_NANOSECONDS, bytes: 0 });
       if (!x || node.outputs.length !== 1 || x.dtype !== 'f32' || y.shape.length === 0 || elementCount(y.shape) === 0) return none('no kernel in tiles');
       switch (node.kind) {
         case 'conv': case 'matmul': return productInTiles(graph, node, over);
@@ -120,6 +124,8 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
         }
         case 'normalize': return node.attrs.axes.length === 1 && node.attrs.axes[0] === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
         case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
+        // another name of the same memory, as long as channels stay channels
+        case 'reshape': return x.shape.at(-1) === y.shape.at(-1) && over === 'pixels' ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
         default: return none('no kernel in tiles');
       }
     },

@@ -3,7 +3,7 @@
  * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
  */
 import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
-import type { LayoutDecision, LayoutDecisions } from '../../passes/select-layout/model.js';
+import type { LayoutDecision, LayoutDecisions } from '../ir/layout-choice.js';
 import { coreOp, coreOps } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
 import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
@@ -59,11 +59,12 @@ type Operand =
 const NOTABLE_ZEROS = 0.2;
 
 /** Zeros that no kernel skips are part of the reason: the report must not look as if there were none. */
-function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[]): LayerChoice {
+function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[], decision?: LayoutDecision): LayerChoice {
   const weights = factors.flatMap((t) => (t && t.shape.length >= 2 ? [t] : [])).map((t) => sparsityOf(t, zeroValueOf(t)).zeroFraction);
   const zeros = Math.max(0, ...weights);
   if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
-  return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero, but there is no sparse kernel yet` };
+  const why = decision ? ` (${decision.reason})` : '';
+  return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero${why}` };
 }
 
 /** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
@@ -95,7 +96,7 @@ function lowerNode(graph: Graph, node: Node, target: Target, index: number, deci
     status: 'reference', kernel: 'loop nest',
     reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
       : macs === 0 ? 'not a product: the loop nest is all there is to do' : 'no kernel of the target takes these operands',
-  }, macs === 0 ? [] : constants);
+  }, macs === 0 ? [] : constants, decision);
   const isConstant = (id: ValueId): boolean => valueOf(graph, id).constant !== undefined;
   const inParams = inputs.map((t, i): KernelParam => {
     const packed = packedOperands?.get(i);

@@ -3,7 +3,7 @@
  */
 import type { Tensor } from '../ir/tensor.js';
 import type { NodeId, Origin, TensorType, ValueId } from '../ir/types.js';
-import type { LayoutDecision } from '../../passes/select-layout/model.js';
+import type { LayoutDecision } from '../ir/layout-choice.js';
 import type { Kernel, KernelParam } from '../kir/types.js';
 
 /** Where a kernel argument lies. Offsets are in bytes. */

@@ -63,13 +63,20 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   /** The operand whose pixels a node's windows move over. */
   const mainOperand = (n: Node): ValueId => n.inputs.find((id) => !isConstant(id) && type(id).shape.length === type(n.outputs[0]!).shape.length) ?? n.inputs[0]!;
 
+  /** The shape that says most about a value's pixels: what it had before its leading dimensions were joined. */
+  const pixelShape = (id: ValueId): readonly number[] => {
+    const p = producer.get(id), { shape } = type(id);
+    return p?.kind === 'reshape' && shape.length < 4 && type(p.inputs[0]!).shape.at(-1) === shape.at(-1) ? pixelShape(p.inputs[0]!) : shape;
+  };
+
   // forward: pixels and grids
   const spaces = new Map<ValueId, Space>();
   for (const node of graph.nodes) {
     if (!inTiles.has(node.id)) continue;
     const x = mainOperand(node), y = node.outputs[0]!, w = windows.get(node.id)!, shape = type(y).shape;
-    const from = (tiled(x) ? spaces.get(x) : undefined) ?? spaces.get(x) ?? ownSpace(type(x).shape, spatialRank(node, type(x).shape));
+    const from = spaces.get(x) ?? ownSpace(pixelShape(x), spatialRank(node, pixelShape(x)));
     if (!spaces.has(x)) spaces.set(x, from);
+    if (reducesPixels(node)) continue;
     const own = ownSpace(shape, spatialRank(node, shape)), s = w.stride[0];
     spaces.set(y, isSpatial(node) ? { ...own, rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
   }
@@ -84,7 +91,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
     const free = node.kind === 'conv' && !tiled(mainOperand(node)) && operandsOf(node).every((id) => isConstant(id) || id === mainOperand(node));
     const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
     phases.set(y, own);
-    const space = spaces.get(y)!, w = windows.get(node.id)!;
+    const space = spaces.get(y) ?? spaces.get(mainOperand(node))!, w = windows.get(node.id)!;
     needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : plainNeed(space, own)])));
   }
 

@@ -8,10 +8,11 @@ import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
 import { assignLayouts } from './assign.js';
 import { nodesInTiles, type NodeOptions } from './labels.js';
-import type { LayoutDecision, LayoutDecisions, LayoutModel } from './model.js';
+import type { LayoutDecision, LayoutDecisions } from '../../compiler/ir/layout-choice.js';
+import type { LayoutModel } from './model.js';
 import { splitEpilogue } from './split-epilogue.js';
 
-export type { LayoutDecision, LayoutDecisions, LayoutKind, LayoutModel, LayoutOption, RejectedOption } from './model.js';
+export type { LayoutModel } from './model.js';
 
 /** From this many images on, lanes over images waste no more than lanes over small images' pixels do, and need no halos. */
 const IMAGES_IN_LANES = 8;

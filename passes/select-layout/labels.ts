@@ -1,7 +1,8 @@
 /** Which nodes run in tiles: the assignment of least total time, conversions included, as a minimum cut. */
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../../compiler/ir/types.js';
 import { minimumCut, type CutEdge } from './minimum-cut.js';
-import type { LayoutModel, LayoutOption, RejectedOption } from './model.js';
+import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
+import type { LayoutModel } from './model.js';
 
 export interface NodeOptions {
   readonly rows: LayoutOption;

@@ -29,6 +29,21 @@ export function matchEpilogue(expr: Expr | undefined, operands: readonly Epilogu
   let low = -Infinity, high = Infinity, residual: number | undefined, e = expr;
   /** The part of a sum or a comparison that is not the product. */
   const holds = (x: Expr): boolean => (x.kind === 'arg' ? x.index === 0 : x.kind === 'binary' && (holds(x.a) || holds(x.b)));
+  /** Adds a sum of operands; false where one of its terms is something else. */
+  const addTerm = (term: Expr): boolean => {
+    if (term.kind === 'const') { bias.forEach((b, i) => { bias[i] = b + Number(term.value); }); return true; }
+    if (term.kind === 'binary' && term.op === 'add') return addTerm(term.a) && addTerm(term.b);
+    const operand = term.kind === 'arg' ? operands[term.index - 1] : undefined;
+    if (term.kind !== 'arg' || !operand) return false;
+    if (operand.kind === 'constant') {
+      const values = channelValues(operand.tensor, channels);
+      values?.forEach((v, i) => { bias[i]! += v; });
+      return values !== undefined;
+    }
+    if (residual !== undefined || operand.shape.length !== shape.length || operand.shape.some((d, i) => d !== shape[i])) return false;
+    residual = term.index - 1;
+    return true;
+  };
   while (e && e.kind !== 'arg') {
     if (e.kind !== 'binary') return undefined;
     const inner: Expr = holds(e.a) ? e.a : e.b, other: Expr = inner === e.a ? e.b : e.a;
@@ -39,20 +54,7 @@ export function matchEpilogue(expr: Expr | undefined, operands: readonly Epilogu
       if (e.op === 'max') { if (low !== -Infinity || high < value) return undefined; low = value; }
       else { if (high !== Infinity || low !== -Infinity) return undefined; high = value; }
     } else if (e.op === 'add') {
-      if (other.kind === 'const') bias.forEach((b, i) => { bias[i] = b + Number(other.value); });
-      else if (other.kind === 'arg') {
-        const operand = operands[other.index - 1];
-        if (!operand) return undefined;
-        if (operand.kind === 'constant') {
-          const values = channelValues(operand.tensor, channels);
-          if (!values) return undefined;
-          values.forEach((v, i) => { bias[i]! += v; });
-        } else {
-          if (residual !== undefined || operand.shape.length !== shape.length || operand.shape.some((d, i) => d !== shape[i])) return undefined;
-          residual = other.index - 1;
-        }
-      } else return undefined;
-      if (containsClamp(inner)) return undefined;
+      if (containsClamp(inner) || !addTerm(other)) return undefined;
     } else return undefined;
     e = inner;
   }
