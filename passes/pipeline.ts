@@ -16,6 +16,7 @@ import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
 import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
 import { recognizePatterns } from './recognize-patterns.js';
+import { shrinkChannels } from './shrink-channels.js';
 import { simplify } from './simplify.js';
 import { sinkTransposes } from './sink-transposes.js';
 
@@ -30,6 +31,7 @@ const canonical: readonly Pass[] = [
   sinkTransposes,
   foldPadding,
   foldBatchNorm,
+  shrinkChannels,
   canonicalizeProducts,
 ];
 
