@@ -1,4 +1,5 @@
 /** Which plots are drawn from the results. */
+import { inPlanOrder, isLayer } from './plan.js';
 import { isMeasured, type Results, type Row } from './results.js';
 import type { Plot, Series } from './plot.js';
 
@@ -10,7 +11,7 @@ export function sparsityOf(pattern: string): number | undefined {
 }
 
 function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
-  const rows = results.rows.filter(isMeasured).filter(of);
+  const rows = inPlanOrder(results.rows).filter(isMeasured).filter(of);
   return [...new Set(rows.map((r) => r.network))].map((name) => ({
     name,
     points: rows.filter((r) => r.network === name).flatMap((r) => {
@@ -21,7 +22,6 @@ function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
   })).filter((s) => s.points.length > 1);
 }
 
-const isLayer = (r: Row): boolean => /^(linear|conv1x1)-/.test(r.network);
 const subtitle = 'Times faster than ONNX Runtime, one thread, unstructured sparsity';
 
 /** Plots that have something to show, with their files in docs/. */

@@ -1,0 +1,45 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import { tensorOf } from '../compiler/ir/tensor.js';
+import { hasTool } from '../test/support/processes.js';
+import { affordableRounds, check, measure } from './measure.js';
+import { buildPeaks, measurePeaks } from './peaks.js';
+import { rowResultSchema } from './results.js';
+
+const able = findOnnxRuntime() !== undefined && hasTool('cc');
+
+test('a result far from the reference is refused, and so is a reference that says nothing', () => {
+  const t = (...x: number[]): ReturnType<typeof tensorOf> => tensorOf('f32', [x.length], x);
+  expect(check([t(1, -4)], [t(1, -4)])).toEqual({ maxError: 0, largest: 4 });
+  expect(check([t(1.003, -4)], [t(1, -4)]).maxError).toBeCloseTo(0.003, 6);
+  expect(() => check([t(1.005, -4)], [t(1, -4)])).toThrow(/wrong result: element 0/);
+  expect(() => check([t(NaN, -4)], [t(1, -4)])).toThrow(/wrong result/);
+  expect(() => check([t(0, 0)], [t(0, 0)])).toThrow(/say nothing/);
+  expect(() => check([t(Infinity)], [t(Infinity)])).toThrow(/say nothing/);
+});
+
+test('rounds are as many as asked for where inferences are short, and never fewer than five where they are long', () => {
+  const engine = (seconds: number) => ({ time: (runs: number) => runs * seconds });
+  const rounds = (...seconds: number[]): number => affordableRounds(seconds.map(engine), { rounds: 11, blockSeconds: 0.03 });
+  expect([rounds(1e-5, 1e-3), rounds(0.2, 0.2), rounds(0.5, 0.1), rounds(5, 1)]).toEqual([11, 10, 6, 5]);
+  expect(affordableRounds([engine(5)], { rounds: 3, blockSeconds: 0.03 })).toBe(3);
+});
+
+test.skipIf(!able)(`a row: compiled, right, timed beside both peers${able ? '' : ' (skipped: needs a C compiler and onnxruntime-node)'}`, { timeout: 120_000 }, async () => {
+  const workFolder = mkdtempSync(join(tmpdir(), 'spc-bench-test-'));
+  try {
+    const peaksProgram = buildPeaks(workFolder, 'cc');
+    expect(measurePeaks(peaksProgram, undefined).flops).toBeGreaterThan(1e9);
+    const row = rowResultSchema.parse(await measure({ network: 'lenet5', batch: 2, pattern: 'unstructured:0.9' }, { workFolder, peaksProgram, peers: ['onnxruntime', 'dense'], rounds: 1, blockSeconds: 0.001 }));
+    if (row.status !== 'measured') throw new Error(row.problem);
+    expect(Object.keys(row.peers)).toEqual(['onnxruntime', 'dense']);
+    expect(row.weights).toEqual({ elements: 430_500, nonZeros: 500 + 2500 + 40_000 + 5000 });
+    expect(row.macs).toBe(2 * (24 * 24 * 500 + 64 * 2500 + 40_000 + 5000));
+    expect(row.maxError).toBeLessThan(1e-4);
+  } finally {
+    rmSync(workFolder, { recursive: true, force: true });
+  }
+});
