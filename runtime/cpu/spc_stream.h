@@ -7,7 +7,7 @@
 
 #include "spc_vector.h"
 
-enum { SPC_STREAM_STARTS = 1, SPC_STREAM_RESIDUAL = 2, SPC_STREAM_FINISHES = 4 };
+enum { SPC_STREAM_STARTS = 1, SPC_STREAM_RESIDUAL = 2, SPC_STREAM_FINISHES = 4, SPC_STREAM_PAIRS = 8 };
 
 /* One function. Offsets of the tables from the start of this; steps are bytes from one tile to the next. */
 typedef struct {
@@ -22,17 +22,24 @@ typedef struct { int32_t y, r; float bias; int32_t runs; } spc_stream_row;
 /* Number of groups of four products up to the last of the run; where their columns are, and which lanes of them count (0: all). */
 typedef struct { int32_t groups; uint16_t mask, source; } spc_stream_run;
 
-/* The vectors of the machine: SPC_STREAM_PIECES of them make 16 lanes. */
+/*
+ * The vectors of the machine: SPC_STREAM_PIECES of them make 16 lanes. SPC_STREAM_CHAINS sums run side by side for a row, as many as
+ * its registers hold and its latency needs.
+ */
 #if defined(__AVX512F__)
 #define SPC_STREAM_PIECES 1
+#define SPC_STREAM_CHAINS 4
 typedef spc_f32x16 spc_stream_vector;
 #define spc_stream_load spc_load_f32x16
 #define spc_stream_store spc_store_f32x16
 #define spc_stream_splat spc_splat_f32x16
 #define spc_stream_min spc_min_f32x16
 #define spc_stream_max spc_max_f32x16
-/* Four weights in one load, each spread by a shuffle: loads are what such a loop is short of, and a splat from memory is one. */
-#define SPC_STREAM_WEIGHTS(w) const __m512 four = _mm512_broadcast_f32x4(_mm_load_ps(w));
+/*
+ * Four weights in one load, each spread by a shuffle: loads are what such a loop is short of, and a splat from memory is one. Clang
+ * would make that of it if it knew where they come from.
+ */
+#define SPC_STREAM_WEIGHTS(w) __m512 four = _mm512_broadcast_f32x4(_mm_load_ps(w)); SPC_KEEP(four);
 #define SPC_STREAM_WEIGHT(w, i) ((spc_f32x16)_mm512_permute_ps(four, (i) * 0x55))
 typedef __mmask16 spc_stream_lanes;
 SPC_INLINE spc_stream_lanes spc_stream_lanes_of(unsigned bits, int piece) { (void)piece; return (spc_stream_lanes)bits; }
@@ -40,6 +47,7 @@ SPC_INLINE spc_f32x16 spc_stream_keep(spc_f32x16 v, spc_stream_lanes lanes) { re
 #else
 #if defined(__AVX__)
 #define SPC_STREAM_PIECES 2
+#define SPC_STREAM_CHAINS 4
 #define SPC_STREAM_LANES 8
 typedef spc_f32x8 spc_stream_vector;
 typedef spc_i32x8 spc_stream_lanes;
@@ -50,6 +58,7 @@ typedef spc_i32x8 spc_stream_lanes;
 #define spc_stream_max spc_max_f32x8
 #else
 #define SPC_STREAM_PIECES 4
+#define SPC_STREAM_CHAINS 2
 #define SPC_STREAM_LANES 4
 typedef spc_f32x4 spc_stream_vector;
 typedef spc_i32x4 spc_stream_lanes;
@@ -72,29 +81,35 @@ SPC_INLINE spc_stream_vector spc_stream_keep(spc_stream_vector v, spc_stream_lan
 #if defined(__clang__)
 #define SPC_STREAM_UNROLL _Pragma("unroll")
 #elif defined(__GNUC__)
-#define SPC_STREAM_UNROLL _Pragma("GCC unroll 4")
+#define SPC_STREAM_UNROLL _Pragma("GCC unroll 8")
 #else
 #define SPC_STREAM_UNROLL
 #endif
 
+/* Vector p of one or two tiles that lie `step` bytes apart. */
+#define SPC_STREAM_AT(base, p, step) \
+  ((base) + (p) / SPC_STREAM_PIECES * (long)(step) + (p) % SPC_STREAM_PIECES * (64 / SPC_STREAM_PIECES))
+typedef spc_stream_vector spc_stream_sums[SPC_STREAM_CHAINS][2 * SPC_STREAM_PIECES];
+
 /* Product i of a group; i is a literal, for the shuffle. */
-#define SPC_STREAM_PRODUCT(i) {                                                                \
-    const spc_stream_vector w = SPC_STREAM_WEIGHT(weights, i);                                 \
-    const float *column = (const float *)(x + offsets[i]);                                     \
-    SPC_STREAM_UNROLL                                                                          \
-    for (int p = 0; p < SPC_STREAM_PIECES; p++) {                                              \
-      const spc_stream_vector v = spc_stream_load(column + p * PIECE);                         \
-      sum[i][p] += w * (masked ? spc_stream_keep(v, lanes[p]) : v);                            \
-    }                                                                                          \
+#define SPC_STREAM_PRODUCT(i) {                                                                               \
+    const spc_stream_vector w = SPC_STREAM_WEIGHT(weights, i);                                                \
+    const char *column = x + offsets[i];                                                                      \
+    SPC_STREAM_UNROLL                                                                                         \
+    for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {                                                     \
+      const spc_stream_vector v = spc_stream_load((const float *)SPC_STREAM_AT(column, p, step));             \
+      sum[i % (SPC_STREAM_CHAINS / tiles)][p] += w * (masked ? spc_stream_keep(v, lanes[p]) : v);             \
+    }                                                                                                         \
   }
 
-/* The groups from `begin` to `end` of one run; four chains of sums, so that one need not wait for the other. */
-SPC_INLINE void spc_stream_groups(spc_stream_vector sum[4][SPC_STREAM_PIECES], const char *x, const int32_t *offsets, const float *weights,
-                                  int begin, int end, int masked, unsigned bits) {
-  enum { PIECE = 16 / SPC_STREAM_PIECES };
-  spc_stream_lanes lanes[SPC_STREAM_PIECES];
+/* The groups from `begin` to `end` of one run, on one or two tiles; `masks`: the word of the first tile, if masked (a literal). */
+SPC_INLINE void spc_stream_groups(spc_stream_sums sum, const int tiles, const char *x, int32_t step, const int32_t *offsets, const float *weights,
+                                  int begin, int end, const int masked, const uint16_t *masks, int32_t mask_count) {
+  spc_stream_lanes lanes[2 * SPC_STREAM_PIECES];
   SPC_STREAM_UNROLL
-  for (int p = 0; p < SPC_STREAM_PIECES; p++) lanes[p] = spc_stream_lanes_of(bits, p);
+  for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
+    lanes[p] = spc_stream_lanes_of(masked ? masks[p / SPC_STREAM_PIECES * mask_count] : 0, p % SPC_STREAM_PIECES);
+  }
   offsets += 4L * begin;
   weights += 4L * begin;
   for (int g = begin; g < end; g++, offsets += 4, weights += 4) {
@@ -106,6 +121,46 @@ SPC_INLINE void spc_stream_groups(spc_stream_vector sum[4][SPC_STREAM_PIECES], c
   }
 }
 
+/* All rows of one or two tiles (a literal, so that sums are registers). */
+SPC_INLINE void spc_stream_tiles(const int tiles, const spc_stream *f, const char *const source[2], const uint16_t *masks, float *y, const float *r) {
+  const char *base = (const char *)f;
+  const spc_stream_row *rows = (const spc_stream_row *)(base + f->row_table);
+  const spc_stream_run *runs = (const spc_stream_run *)(base + f->run_table);
+  const int32_t *offsets = (const int32_t *)(base + f->offset_table), steps[2] = {f->step_x, f->step_x2};
+  const float *weights = (const float *)(base + f->weight_table);
+  int run = 0, group = 0;
+  for (int i = 0; i < f->rows; i++) {
+    char *result = (char *)y + rows[i].y;
+    const char *residual = (const char *)r + rows[i].r;
+    spc_stream_sums sum;
+    SPC_STREAM_UNROLL
+    for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
+      if (f->flags & SPC_STREAM_STARTS) {
+        sum[0][p] = spc_stream_splat(rows[i].bias);
+        if (f->flags & SPC_STREAM_RESIDUAL) sum[0][p] += spc_stream_load((const float *)SPC_STREAM_AT(residual, p, f->step_r));
+      } else sum[0][p] = spc_stream_load((const float *)SPC_STREAM_AT(result, p, f->step_y));
+      SPC_STREAM_UNROLL
+      for (int c = 1; c < SPC_STREAM_CHAINS / tiles; c++) sum[c][p] = spc_stream_splat(0.0f);
+    }
+    for (; run < rows[i].runs; group = runs[run++].groups) {
+      const int s = runs[run].source, end = runs[run].groups, mask = runs[run].mask;
+      if (mask) spc_stream_groups(sum, tiles, source[s], steps[s], offsets, weights, group, end, 1, masks + mask - 1, f->mask_count);
+      else spc_stream_groups(sum, tiles, source[s], steps[s], offsets, weights, group, end, 0, NULL, 0);
+    }
+    SPC_STREAM_UNROLL
+    for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
+      spc_stream_vector v = sum[0][p];
+      SPC_STREAM_UNROLL
+      for (int c = 1; c < SPC_STREAM_CHAINS / tiles; c++) v += sum[c][p];
+      if (f->flags & SPC_STREAM_FINISHES) {
+        v = spc_stream_min(spc_stream_max(v, spc_stream_splat(f->low)), spc_stream_splat(f->high));
+        if (f->finish_mask) v = spc_stream_keep(v, spc_stream_lanes_of(masks[f->finish_mask - 1 + p / SPC_STREAM_PIECES * f->mask_count], p % SPC_STREAM_PIECES));
+      }
+      spc_stream_store((float *)SPC_STREAM_AT(result, p, f->step_y), v);
+    }
+  }
+}
+
 /*
  * Runs one function over `tiles` tiles. `table`: its spc_stream, at a multiple of 64 bytes; the other arguments are those of every
  * form of such a function (masks, x2 and r may be null where it does not read them; r may be y).
@@ -114,45 +169,18 @@ SPC_INLINE void spc_stream_groups(spc_stream_vector sum[4][SPC_STREAM_PIECES], c
 __attribute__((noinline, unused))
 #endif
 static void spc_stream_rows(const void *table, const float *x, long tiles, const uint16_t *masks, const float *x2, float *y, const float *r) {
-  enum { PIECE = 16 / SPC_STREAM_PIECES };
   const spc_stream *f = (const spc_stream *)table;
-  const char *base = (const char *)table, *source[2] = {(const char *)x, (const char *)x2};
-  const spc_stream_row *rows = (const spc_stream_row *)(base + f->row_table);
-  const spc_stream_run *runs = (const spc_stream_run *)(base + f->run_table);
-  const int32_t *offsets = (const int32_t *)(base + f->offset_table);
-  const float *weights = (const float *)(base + f->weight_table);
-  for (long t = 0; t < tiles; t++) {
-    int run = 0, group = 0;
-    for (int i = 0; i < f->rows; i++) {
-      float *result = (float *)((char *)y + rows[i].y);
-      spc_stream_vector sum[4][SPC_STREAM_PIECES];
-      SPC_STREAM_UNROLL
-      for (int p = 0; p < SPC_STREAM_PIECES; p++) {
-        if (f->flags & SPC_STREAM_STARTS) {
-          sum[0][p] = spc_stream_splat(rows[i].bias);
-          if (f->flags & SPC_STREAM_RESIDUAL) sum[0][p] += spc_stream_load((const float *)((const char *)r + rows[i].r) + p * PIECE);
-        } else sum[0][p] = spc_stream_load(result + p * PIECE);
-        sum[1][p] = sum[2][p] = sum[3][p] = spc_stream_splat(0.0f);
-      }
-      for (; run < rows[i].runs; group = runs[run++].groups) {
-        const char *columns = source[runs[run].source];
-        if (runs[run].mask) spc_stream_groups(sum, columns, offsets, weights, group, runs[run].groups, 1, masks[runs[run].mask - 1]);
-        else spc_stream_groups(sum, columns, offsets, weights, group, runs[run].groups, 0, 0xffff);
-      }
-      SPC_STREAM_UNROLL
-      for (int p = 0; p < SPC_STREAM_PIECES; p++) {
-        spc_stream_vector v = (sum[0][p] + sum[1][p]) + (sum[2][p] + sum[3][p]);
-        if (f->flags & SPC_STREAM_FINISHES) {
-          v = spc_stream_min(spc_stream_max(v, spc_stream_splat(f->low)), spc_stream_splat(f->high));
-          if (f->finish_mask) v = spc_stream_keep(v, spc_stream_lanes_of(masks[f->finish_mask - 1], p));
-        }
-        spc_stream_store(result + p * PIECE, v);
-      }
-    }
-    for (int s = 0; s < 2; s++) if (source[s]) source[s] += s ? f->step_x2 : f->step_x;
-    y = (float *)((char *)y + f->step_y);
-    if (f->flags & SPC_STREAM_RESIDUAL) r = (const float *)((const char *)r + f->step_r);
-    if (masks) masks += f->mask_count;
+  const char *source[2] = {(const char *)x, (const char *)x2};
+  for (long left = tiles; left > 0;) {
+    const int n = left > 1 && (f->flags & SPC_STREAM_PAIRS) ? 2 : 1;
+    if (n == 2) spc_stream_tiles(2, f, source, masks, y, r);
+    else spc_stream_tiles(1, f, source, masks, y, r);
+    source[0] += n * (long)f->step_x;
+    if (x2) source[1] += n * (long)f->step_x2;
+    y = (float *)((char *)y + n * (long)f->step_y);
+    if (f->flags & SPC_STREAM_RESIDUAL) r = (const float *)((const char *)r + n * (long)f->step_r);
+    if (masks) masks += n * f->mask_count;
+    left -= n;
   }
 }
 #endif
