@@ -79,7 +79,7 @@ SPC_INLINE spc_stream_vector spc_stream_keep(spc_stream_vector v, spc_stream_lan
 #endif
 
 #if defined(__clang__)
-#define SPC_STREAM_UNROLL _Pragma("unroll")
+#define SPC_STREAM_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define SPC_STREAM_UNROLL _Pragma("GCC unroll 8")
 #else
