@@ -1,7 +1,8 @@
 /** The assembly file of a model: its stream functions, as bytes of a binary beside it or as instructions to read. */
 import { commentBlock } from '../../../compiler/emit/c-abi.js';
 import { commentSafe } from '../../../compiler/emit/writer.js';
-import type { EncodedStreams, StreamSymbol } from './encode.js';
+import type { EncodedStreams } from './encode.js';
+import type { StreamSymbol } from './region.js';
 
 export const streamSignature = (name: string): string =>
   `void ${name}(const float *x, long tiles, const uint16_t *masks, const float *x2, float *y, const float *r)`;

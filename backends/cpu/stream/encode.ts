@@ -9,21 +9,12 @@
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
 import { productsOf, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { streamRegion, type StreamRegion } from './region.js';
 import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type Gpr, type StreamIsa, type VectorOp } from './x86.js';
 
-export interface StreamSymbol {
-  readonly name: string;
-  /** Bytes from the start of the region, a multiple of 64; and its length with the weights, another. */
-  readonly offset: number;
-  readonly size: number;
-}
-
-export interface EncodedStreams {
-  readonly functions: readonly StreamFunction[];
-  /** Code and weights, to be placed at a multiple of 64 bytes anywhere. */
-  readonly bytes: Uint8Array;
-  readonly symbols: readonly StreamSymbol[];
-  /** The same function in assembly text, without label and directives of its symbol. */
+/** Code and weights. */
+export interface EncodedStreams extends StreamRegion {
+  /** A function in assembly text, without label and directives of its symbol. */
   text(index: number): string;
 }
 
@@ -178,33 +169,22 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
 
 /**
  * Encodes the stream functions of a model.
- * @param functions in the order in which they run; names are symbols and unique
- * @throws NodeProblem SPC9008 where a function does not fit the registers
+ * @param functions in the order in which they run; names are symbols
+ * @throws NodeProblem SPC9008 where a function does not fit the registers, or two have one name
  */
 export function encodeStreams(functions: readonly StreamFunction[], options: { readonly isa?: StreamIsa } = {}): EncodedStreams {
   const isa = options.isa ?? avx512, asm = byteAssembler(isa);
-  const names = new Set(functions.map((f) => f.name));
-  if (names.size !== functions.length) throw new NodeProblem('SPC9008', `${functions.length} stream functions have ${names.size} names`);
-  const all = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + productsOf(f), 0);
-  const fetches = (f: StreamFunction): boolean => all > isa.cached.third || (all > isa.cached.second && f.tiles >= ENOUGH_TILES);
-  const write = (asm: Assembler, i: number): void => writeFunction(asm, functions[i]!, fetches(functions[i]!) ? sizes[i + 1]! : 0, isa);
+  const total = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + productsOf(f), 0);
+  const fetches = (f: StreamFunction): boolean => total > isa.cached.third || (total > isa.cached.second && f.tiles >= ENOUGH_TILES);
   // the length of a function depends on how much it fetches ahead, which is the length of the next one: from the last to the first
-  const parts: Uint8Array[] = [];
-  const sizes = new Array<number>(functions.length + 1).fill(0);
+  const parts = new Array<Uint8Array>(functions.length);
+  const write = (to: Assembler, i: number): void => writeFunction(to, functions[i]!, fetches(functions[i]!) ? parts[i + 1]?.length ?? 0 : 0, isa);
   for (let i = functions.length - 1; i >= 0; i--) {
     write(asm, i);
     parts[i] = asm.take();
-    sizes[i] = parts[i]!.length;
   }
-  const bytes = new Uint8Array(sizes.reduce((a, b) => a + b, 0)), symbols: StreamSymbol[] = [];
-  let offset = 0;
-  functions.forEach((f, i) => {
-    bytes.set(parts[i]!, offset);
-    symbols.push({ name: f.name, offset, size: sizes[i]! });
-    offset += sizes[i]!;
-  });
   return {
-    functions, bytes, symbols,
+    ...streamRegion(functions, parts),
     text(index) {
       const text = textAssembler(isa, functions[index]!.name);
       write(text, index);

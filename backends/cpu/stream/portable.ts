@@ -7,19 +7,11 @@
  * loop has a remainder. A run is filled up by splitting its largest weight: the parts add up to it exactly, and an infinite
  * activation gives what it gives with the whole weight (a weight of zero would make it NaN).
  */
-import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
 import { commentBlock } from '../../../compiler/emit/c-abi.js';
 import { commentSafe } from '../../../compiler/emit/writer.js';
 import { productsOf, type StreamFunction } from '../../../compiler/kir/stream.js';
 import { streamPrototypes, streamSignature } from './assembly-file.js';
-import type { StreamSymbol } from './encode.js';
-
-export interface StreamTables {
-  readonly functions: readonly StreamFunction[];
-  /** To be placed at a multiple of 64 bytes. */
-  readonly bytes: Uint8Array;
-  readonly symbols: readonly StreamSymbol[];
-}
+import { streamRegion, type StreamRegion } from './region.js';
 
 const GROUP = 4;
 /** Bits of the flags in spc_stream.h. */
@@ -99,30 +91,18 @@ function tableOf(f: StreamFunction): Uint8Array {
   return bytes;
 }
 
-/** Packs the tables of stream functions behind one another. @param functions names are symbols and unique */
-export function streamTables(functions: readonly StreamFunction[]): StreamTables {
-  const names = new Set(functions.map((f) => f.name));
-  if (names.size !== functions.length) throw new NodeProblem('SPC9008', `${functions.length} stream functions have ${names.size} names`);
-  const parts = functions.map(tableOf), bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let offset = 0;
-  const symbols = parts.map((part, i) => {
-    bytes.set(part, offset);
-    const symbol = { name: functions[i]!.name, offset, size: part.length };
-    offset += part.length;
-    return symbol;
-  });
-  return { functions, bytes, symbols };
-}
+/** The tables of stream functions. @param functions their names are symbols */
+export const streamTables = (functions: readonly StreamFunction[]): StreamRegion => streamRegion(functions, functions.map(tableOf));
 
 export interface PortableFileOptions {
   /** Comment lines at the head of the file. */
   readonly header: readonly string[];
-  /** C array of unsigned char that holds {@link StreamTables.bytes}, at a multiple of 64 bytes; defined elsewhere. */
+  /** C array of unsigned char that holds the bytes of {@link streamTables}, at a multiple of 64 bytes; defined elsewhere. */
   readonly tables: string;
 }
 
 /** C source of the functions over tables. */
-export function portableFile(streams: StreamTables, { header, tables }: PortableFileOptions): string {
+export function portableFile(streams: StreamRegion, { header, tables }: PortableFileOptions): string {
   const functions = streams.symbols.map(({ name, offset }, i) => `
 ${streams.functions[i]!.doc.map((line) => `/* ${commentSafe(line)} */\n`).join('')}${streamSignature(name)} {
   spc_stream_rows(${tables} + ${offset}, x, tiles, masks, x2, y, r);

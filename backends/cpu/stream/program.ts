@@ -1,1 +1,0 @@
-export * from '../../../compiler/kir/stream.js';
