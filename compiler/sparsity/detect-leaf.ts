@@ -1,11 +1,17 @@
 /** The leaf (or pair of leaves) that describes a mask in the fewest bits, over all block and partition sizes of interest. */
-import { countOnes, type Mask } from './matrix.js';
+import { xoshiro128 } from '../io/random.js';
+import { countOnes, onesOf, type Mask } from './matrix.js';
 import { blocksInside, leaf, type Both, type Extent, type Leaf } from './pattern.js';
-import { forTiles, sizesUpTo, type TileCounts } from './pyramid.js';
+import { countTiles, forTiles, maskWhere, sizesUpTo, type Counts, type TileCounts } from './pyramid.js';
 import { log2Choose } from './sizes.js';
 
 /** Blocks and partitions that are looked for; besides these the kernel's size and the whole extent. */
 const SIZES = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 24, 32, 64] as const;
+
+/** Looks at random elements before blocks are counted, and an error (five standard deviations) that may be in their mean. */
+const PROBES = 512, PROBE_ERROR = 0.1;
+/** Rows that are counted under all partitions; under the promising ones all rows are. */
+const BAND = 192;
 
 /**
  * What a rule beyond `the best of the whole matrix` must save. Hundreds of rules are tried, and some hold by accident; 16 bits make that a matter of 2^-16 each.
@@ -62,58 +68,110 @@ function blockGrids(mask: Mask, nnz: number, limit: number, { value, sizes = [],
   if (elements) return [single];
   const grids: (BlockGrid & { readonly isFull: boolean })[] = [];
   const heights = divisorsOf(sizesUpTo([...SIZES, ...sizes], mask.rows), within?.[0]), widths = divisorsOf(sizesUpTo([...SIZES, ...sizes], mask.cols), within?.[1]);
+  const leastFill = (nnz * value) / limit, ones = onesOf(mask), random = xoshiro128(nnz);
   forTiles(mask, heights, widths, (t) => {
-    let blocks = 0, stored = 0;
-    const bits = new Uint8Array(t.counts.length), [by, bx] = t.tile;
-    for (let i = 0; i < bits.length; i++) if (t.counts[i]) { bits[i] = 1; blocks++; }
-    // the cut-off part of a block over the edge is padding only in size, not in the pattern
-    for (let i = 0; i < t.rows; i++) for (let j = 0; j < t.cols; j++) if (bits[i * t.cols + j]) stored += Math.min(by, mask.rows - i * by) * Math.min(bx, mask.cols - j * bx);
+    const blocks = countOccupied(t.counts), stored = blocks * t.tile[0] * t.tile[1] - overhang(t, mask);
     if (stored * value > limit) return 'skip';
-    if (!isWhole(t.tile) || mask.rows * mask.cols === 1) grids.push({ block: t.tile, grid: { rows: t.rows, cols: t.cols, bits }, blocks, isFull: stored === nnz });
+    if (!isWhole(t.tile) || mask.bits.length === 1) grids.push({ block: t.tile, grid: maskWhere(t, (n) => n > 0), blocks, isFull: stored === nnz });
     return 'go on';
-  });
+  }, (tile) => fillAround(mask, ones, tile, random) >= leastFill - PROBE_ERROR);
   const dividesFull = (a: BlockGrid): boolean => grids.some((b) => b !== a && b.isFull && b.block[0] % a.block[0] === 0 && b.block[1] % a.block[1] === 0);
   return grids.filter((g) => !(g.isFull && dividesFull(g)));
 }
 
+/** Of the blocks of random ones, the share of ones: no less on average than the share in all occupied blocks. */
+function fillAround(mask: Mask, ones: Int32Array, [by, bx]: Extent, random: () => number): number {
+  let hits = 0, inside = 0;
+  for (let k = 0; k < PROBES; k++) {
+    const u = ones[random() % ones.length]!, i = Math.floor(u / mask.cols), j = u % mask.cols;
+    const y = i - (i % by) + (random() % by), x = j - (j % bx) + (random() % bx);
+    if (y >= mask.rows || x >= mask.cols) continue;
+    inside++;
+    hits += mask.bits[y * mask.cols + x]!;
+  }
+  return inside === 0 ? 1 : hits / inside;
+}
+
+function largest(counts: Counts): number {
+  let most = 0;
+  for (let i = 0; i < counts.length; i++) if (counts[i]! > most) most = counts[i]!;
+  return most;
+}
+
+function countOccupied(counts: Counts): number {
+  let n = 0;
+  for (let i = 0; i < counts.length; i++) if (counts[i]) n++;
+  return n;
+}
+
+/** Elements outside of the matrix in occupied blocks that hang over its edge: padding in size, but no breach of the pattern. */
+function overhang(t: TileCounts, mask: Mask): number {
+  const [by, bx] = t.tile, below = t.rows * by - mask.rows, beside = t.cols * bx - mask.cols;
+  let out = 0;
+  if (beside > 0) for (let i = 0; i < t.rows; i++) if (t.counts[(i + 1) * t.cols - 1]) out += by * beside;
+  if (below > 0) for (let j = 0; j < t.cols; j++) if (t.counts[(t.rows - 1) * t.cols + j]) out += (j === t.cols - 1 ? bx - beside : bx) * below;
+  return out;
+}
+
 const divisorsOf = (sizes: number[], whole: number | undefined): number[] => (whole === undefined ? sizes : [...new Set([...sizes.filter((s) => whole % s === 0), whole])].sort((a, b) => a - b));
 
-type Kind = 'whole' | 'horizontal' | 'vertical' | 'rectangle';
+/** Partitions that people use: groups along a row or a column of any size, squares, and rectangles of powers of two. */
+const isCommon = ([y, x]: Extent): boolean => y === 1 || x === 1 || y === x || (isPowerOfTwo(y) && isPowerOfTwo(x));
+const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
+
+/** A partition by the top rows: `keep` and therefore `bits` are lower bounds, and `exact` may still turn out false. */
+interface Guess { readonly part: Extent; readonly bits: number; readonly exact: boolean }
 
 function partitions({ block, grid, blocks }: BlockGrid, nnz: number, { value, sizes = [], within }: LeafOptions): LeafCandidate[] {
-  const blockBits = block[0] * block[1] * value, best = new Map<Kind, LeafCandidate>();
-  const exactGroups: { horizontal?: Leaf; vertical?: Leaf } = {};
-  const inBlocks = (axis: 0 | 1): number | undefined => within && Math.max(1, within[axis] / block[axis]);
-  const offer = (kind: Kind, c: LeafCandidate): void => {
-    const other = best.get(kind);
-    if (!other || compareCandidates(c, other) < 0) best.set(kind, c);
+  const area = block[0] * block[1], blockBits = area * value;
+  const limits = within && ([Math.max(1, within[0] / block[0]), Math.max(1, within[1] / block[1])] as const);
+  const whole: LeafCandidate = limits ? variableCount(grid, block, limits, blocks, nnz, value)
+    : { pattern: leaf(block, [grid.rows, grid.cols], blocks), bits: blocks * blockBits + log2Choose(grid.bits.length, blocks), utilisation: utilisation(nnz, blocks * area) };
+  const bitsOf = (parts: number, keep: number, part: Extent): number => parts * (keep * blockBits + log2Choose(part[0] * part[1], keep)) + RULE_BITS;
+  const measured = (part: Extent): LeafCandidate & { readonly pattern: Leaf } => {
+    const t = countTiles(grid, part), keep = largest(t.counts);
+    return { pattern: leaf(block, part, keep, countIfExact(t, grid, keep) === blocks), bits: bitsOf(t.counts.length, keep, part), utilisation: utilisation(nnz, t.counts.length * keep * area) };
   };
-  const area = block[0] * block[1];
-  if (!within) {
-    offer('whole', { pattern: leaf(block, [grid.rows, grid.cols], blocks), bits: blocks * blockBits + log2Choose(grid.bits.length, blocks), utilisation: utilisation(nnz, blocks * area) });
-  } else {
-    offer('whole', variableCount(grid, block, [inBlocks(0)!, inBlocks(1)!], blocks, nnz, value));
-  }
-  const heights = divisorsOf(sizesUpTo([...SIZES, ...sizes], grid.rows), inBlocks(0)), widths = divisorsOf(sizesUpTo([...SIZES, ...sizes], grid.cols), inBlocks(1));
-  forTiles(grid, heights, widths, (t) => {
-    const [qy, qx] = t.tile, size = qy * qx, isWhole = qy === grid.rows && qx === grid.cols;
-    if (size === 1 || isWhole) return 'go on';
-    let keep = 0;
-    for (let i = 0; i < t.counts.length; i++) if (t.counts[i]! > keep) keep = t.counts[i]!;
-    const exact = countIfExact(t, grid, keep) === blocks, pattern = leaf(block, t.tile, keep, exact);
-    const kind: Kind = qy === 1 ? 'horizontal' : qx === 1 ? 'vertical' : 'rectangle';
-    offer(kind, { pattern, bits: t.counts.length * (keep * blockBits + log2Choose(size, keep)) + RULE_BITS, utilisation: utilisation(nnz, t.counts.length * keep * area) });
-    if (exact && keep < size && (kind === 'horizontal' || kind === 'vertical')) {
-      const known = exactGroups[kind];
-      if (!known || size < known.part[0] * known.part[1]) exactGroups[kind] = pattern;
-    }
+
+  const guesses: Guess[] = [], top: Mask = { rows: Math.min(grid.rows, BAND), cols: grid.cols, bits: grid.bits.subarray(0, Math.min(grid.rows, BAND) * grid.cols) };
+  const heights = divisorsOf(sizesUpTo([...SIZES, ...sizes], grid.rows), limits?.[0]), widths = divisorsOf(sizesUpTo([...SIZES, ...sizes], grid.cols), limits?.[1]);
+  forTiles(top, heights.filter((y) => y <= top.rows), widths, (t) => {
+    const [qy, qx] = t.tile;
+    if (qy * qx > 1 && isCommon(t.tile) && (qy < grid.rows || qx < grid.cols)) guesses.push(guess(t, top, grid, bitsOf));
     return 'go on';
   });
-  const { horizontal, vertical } = exactGroups;
-  if (horizontal && vertical) {
-    return [...best.values(), { pattern: { kind: 'both', horizontal, vertical }, bits: blocks * blockBits + bothPositions(grid, blocks, horizontal, vertical) + 2 * RULE_BITS, utilisation: utilisation(nnz, blocks * area) }];
+  if (!limits && grid.rows > top.rows) guesses.push({ part: [grid.rows, 1], bits: 0, exact: true });
+
+  // in order of the lower bounds until none can win; then the smallest rules along rows and along columns that hold exactly
+  const found: LeafCandidate[] = [whole];
+  let best = whole.bits;
+  for (const g of guesses.sort((a, b) => a.bits - b.bits || a.part[0] * a.part[1] - b.part[0] * b.part[1])) {
+    if (g.bits > best) break;
+    const c = measured(g.part);
+    found.push(c);
+    best = Math.min(best, c.bits);
   }
-  return [...best.values()];
+  const exactGroup = (axis: 0 | 1): Leaf | undefined => {
+    for (const g of guesses.filter((x) => x.exact && x.part[1 - axis] === 1).sort((a, b) => a.part[axis] - b.part[axis])) {
+      const { pattern } = measured(g.part);
+      if (pattern.exact && pattern.keep < pattern.part[axis]) return pattern;
+    }
+    return undefined;
+  };
+  const vertical = found.some((c) => c !== whole) ? exactGroup(0) : undefined, horizontal = vertical && exactGroup(1);
+  if (horizontal && vertical) {
+    const bits = blocks * blockBits + bothPositions(grid, blocks, horizontal, vertical) + 2 * RULE_BITS;
+    found.push({ pattern: { kind: 'both', horizontal, vertical }, bits, utilisation: utilisation(nnz, blocks * area) });
+  }
+  return found.sort(compareCandidates);
+}
+
+function guess(t: TileCounts, top: Mask, grid: Mask, bitsOf: (parts: number, keep: number, part: Extent) => number): Guess {
+  const [qy, qx] = t.tile, keep = largest(t.counts);
+  let exact = keep < qy * qx;
+  // partitions that the band or the edge cuts off hold fewer
+  for (let i = 0; i < Math.floor(top.rows / qy) && exact; i++) for (let j = 0; j < Math.floor(top.cols / qx); j++) if (t.counts[i * t.cols + j] !== keep) exact = false;
+  return { part: t.tile, bits: bitsOf(Math.ceil(grid.rows / qy) * Math.ceil(grid.cols / qx), keep, t.tile), exact };
 }
 
 /** Masks that obey two rules, as if these were independent (Good and Crook, 1977): 7.03 bits for a 4x4 tile of two in each row and column, of which there are 90. */
@@ -133,11 +191,7 @@ function countIfExact(t: TileCounts, grid: Mask, keep: number): number {
 
 /** In a stack of blocks: any number of elements in each, all positions in one list or bitmap. */
 function variableCount(grid: Mask, block: Extent, part: Extent, blocks: number, nnz: number, value: number): LeafCandidate {
-  let keep = 0;
-  forTiles(grid, [...new Set([1, part[0]])], [...new Set([1, part[1]])], (t) => {
-    if (t.tile[0] === part[0] && t.tile[1] === part[1]) for (const n of t.counts) keep = Math.max(keep, n);
-    return 'go on';
-  });
+  const keep = largest(countTiles(grid, part).counts);
   const area = block[0] * block[1];
   return { pattern: leaf(block, part, keep, false), bits: blocks * area * value + log2Choose(grid.bits.length, blocks) + RULE_BITS, utilisation: utilisation(nnz, blocks * area) };
 }

@@ -35,6 +35,13 @@ export function countOnes(bits: Uint8Array): number {
   return n;
 }
 
+/** Linear positions of the ones. */
+export function onesOf(mask: Mask): Int32Array {
+  const at = new Int32Array(countOnes(mask.bits));
+  for (let i = 0, n = 0; i < mask.bits.length; i++) if (mask.bits[i]) at[n++] = i;
+  return at;
+}
+
 /** The matrix with everything outside of the mask set to zero. */
 export function masked(m: Matrix, mask: Mask): Matrix {
   const data = m.data.slice();

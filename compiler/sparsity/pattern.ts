@@ -2,7 +2,7 @@
  * The algebra of sparsity patterns. A pattern is a set of masks over a matrix; six constructors make all that spc knows, so the
  * projector, the detector and the size formulas need six cases and not one for every name in the literature.
  */
-import { kronecker, type Mask, type MatrixShape } from './matrix.js';
+import { countOnes, kronecker, type Mask, type MatrixShape } from './matrix.js';
 
 /** [along rows' direction (vertical, Y), along columns' (horizontal, X)] */
 export type Extent = readonly [y: number, x: number];
@@ -88,8 +88,8 @@ export function formatPattern(p: Pattern): string {
   }
 }
 
-export const edgesOf = (factor: Mask): number => factor.bits.reduce((s, b) => s + b, 0);
-export const isComplete = (factor: Mask): boolean => factor.bits.every((b) => b === 1);
+export const edgesOf = (factor: Mask): number => countOnes(factor.bits);
+export const isComplete = (factor: Mask): boolean => !factor.bits.includes(0);
 
 /** The same product with neighbouring complete factors joined and those of one element left out. */
 export function mergeComplete(factors: readonly Mask[]): readonly Mask[] {
@@ -118,7 +118,7 @@ export function namePattern(p: Pattern, shape: MatrixShape): string {
 
 function nameGraph({ factors }: Graph): string {
   const sparse = factors.filter((f) => !isComplete(f));
-  if (sparse.length === 2 && sparse[0]!.cols === 1 && sparse[1]!.rows === 1) return 'rows and columns removed';
+  if (sparse.length === 2 && sparse.some((f) => f.rows === 1) && sparse.some((f) => f.cols === 1)) return 'rows and columns removed';
   return `graph product ${factors.map(formatFactor).join(' x ')}`;
 }
 
@@ -126,6 +126,7 @@ function nameLeaf(p: Leaf, shape: MatrixShape): string {
   const { grid } = gridOf(shape, p), kernel = shape.kernel ?? 1;
   const [by, bx] = p.block, [qy, qx] = p.part;
   const whole = qy >= grid[0] && qx >= grid[1], element = by === 1 && bx === 1;
+  if (p.keep === 0) return 'empty';
   if (whole && p.keep >= grid[0] * grid[1]) return 'dense';
   if (whole && by === 1 && bx >= shape.cols) return 'filters removed';
   if (whole && by >= shape.rows && bx === 1) return 'columns removed';
