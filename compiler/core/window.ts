@@ -38,6 +38,7 @@ export function reachOf(w: Window, phases: number, columns: number): { readonly 
 
 /** The window of a node in channels-last order; undefined where it has none of at most two dimensions. Matrix products look at one pixel. */
 export function windowOf(node: Node, types: readonly TensorType[]): Window | undefined {
+  if (node.kind === 'slice') return { ...pointWindow, stride: [node.attrs.steps.at(-3) ?? 1, node.attrs.steps.at(-2) ?? 1] };
   if (node.kind !== 'conv' && node.kind !== 'pool') return pointWindow;
   const { attrs } = node, spatial = attrs.strides.length;
   const kernel = node.kind === 'pool' ? node.attrs.kernel : types[1]!.shape.slice(0, -2);

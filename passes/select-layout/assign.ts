@@ -32,7 +32,7 @@ interface Need {
   readonly right: number;
 }
 
-const isSpatial = (node: Node): boolean => node.kind === 'conv' || node.kind === 'pool';
+const isSpatial = (node: Node): boolean => node.kind === 'conv' || node.kind === 'pool' || node.kind === 'slice';
 
 /** Pixels of a tensor that nothing else says anything about: an image in four dimensions, rows otherwise. */
 function ownSpace(shape: readonly number[], spatial: number): Space {
@@ -92,7 +92,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
     const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
     phases.set(y, own);
     const space = spaces.get(y) ?? spaces.get(mainOperand(node))!, w = windows.get(node.id)!;
-    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : plainNeed(space, own)])));
+    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) && node.kind !== 'slice' ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : node.kind === 'slice' ? plainNeed(spaces.get(id)!, 1) : plainNeed(space, own)])));
   }
 
   // layouts of results: as wide as those consumers want that can read them as they are

@@ -2,6 +2,7 @@
  * Chooses for every node whether it runs on row-major activations or in tiles (where straight-line sparse products are), so that the
  * predicted time of the whole network, conversions included, is least; then gives every value its layout.
  */
+import { windowOf } from '../../compiler/core/window.js';
 import type { Layout } from '../../compiler/ir/layout.js';
 import { typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from '../../compiler/ir/types.js';
 import { mapExpr, arg } from '../../compiler/kir/build.js';
@@ -29,6 +30,28 @@ function compact(e: Expr, inputs: readonly number[]): { readonly expr: Expr; rea
   mapExpr(e, (x) => { if (x.kind === 'arg' && x.index > 0) used.add(x.index); return x; });
   const order = [...used].sort((a, b) => a - b);
   return { expr: mapExpr(e, (x) => (x.kind === 'arg' && x.index > 0 ? { ...x, index: order.indexOf(x.index) + 1 } : x)), inputs: order.map((i) => inputs[i - 1]!) };
+}
+
+/**
+ * A strided 1x1 convolution in tiles reads one phase of its input only: the pixels that it takes become a tensor of their own, and it a
+ * product at every pixel.
+ */
+function subsample(graph: Graph, inTiles: ReadonlySet<NodeId>): { readonly graph: Graph; readonly inTiles: ReadonlySet<NodeId> } {
+  const values = new Map(graph.values), tiles = new Set(inTiles);
+  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  const nodes = graph.nodes.flatMap((node): Node[] => {
+    const w = node.kind === 'conv' && inTiles.has(node.id) ? windowOf(node, node.inputs.map((id) => typeOf(graph, id))) : undefined;
+    if (node.kind !== 'conv' || !w || w.stride[0] === 1 || [...w.kernel, 1].some((k) => k !== 1) || node.attrs.pads.flat().some((p) => p !== 0)) return [node];
+    const x = valueOf(graph, node.inputs[0]!), y = typeOf(graph, node.outputs[0]!), shape = [...y.shape.slice(0, -1), x.type.shape.at(-1)!];
+    const id = next++, slice = next++;
+    values.set(id, { id, name: `${x.name}_pixels_${id}`, type: { dtype: 'f32', shape } });
+    tiles.add(slice);
+    return [
+      { id: slice, kind: 'slice', inputs: [x.id], outputs: [id], attrs: { starts: shape.map(() => 0), steps: [1, ...node.attrs.strides, 1], shape }, origins: node.origins },
+      { ...node, inputs: [id, ...node.inputs.slice(1)], attrs: { ...node.attrs, strides: node.attrs.strides.map(() => 1) } },
+    ];
+  });
+  return { graph: { ...graph, values, nodes }, inTiles: tiles };
 }
 
 /** Products in tiles apply what fits of their epilogue; the rest becomes an elementwise node, in tiles too. */
@@ -72,6 +95,6 @@ export function selectLayout(graph: Graph, model: LayoutModel): { readonly graph
   const chosen = nodesInTiles(graph, options, model);
   const decisions = new Map([...options].flatMap(([id, o]) => ('reason' in o.tiles && o.rows.kernel === '' ? [] : [[id, decide(o, chosen.has(id))] as const])));
   if (chosen.size === 0) return { graph, decisions };
-  const { graph: split, inTiles } = splitEpilogues(graph, chosen, model);
-  return { graph: assignLayouts({ graph: split, over, inTiles, model }), decisions };
+  const split = splitEpilogues(graph, chosen, model), ready = over === 'pixels' ? subsample(split.graph, split.inTiles) : split;
+  return { graph: assignLayouts({ ...ready, over, model }), decisions };
 }

@@ -4,10 +4,11 @@ import type { DType, TypedArray } from '../../../../compiler/ir/dtype.js';
 import type { Tensor } from '../../../../compiler/ir/tensor.js';
 import { add, call, div, max, mod, mul, pointer, sub } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
+import type { Node } from '../../../../compiler/ir/types.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
-import { gridsOf, lanesAt, phaseOf, vectorOfGrid, vectorOfImages } from './finish.js';
+import { gridsOf, haloStatements, lanesAt, phaseOf, vectorOfGrid, vectorOfImages } from './finish.js';
 
 /** Addresses are 32-bit in the lanes of a vector, pixel numbers exact as floats. */
 export const isAddressable = (l: Layout): boolean => l.images * l.height * l.width * l.channels < 2 ** 31 && vectorsOf(l) * vectorStride(l) < 2 ** 31
@@ -83,33 +84,44 @@ const constantOf = (dtype: DType, data: TypedArray): Tensor => ({ kind: 'dense',
 export const gatherConstants = (k: KernelBuilder, g: LaneGather): readonly [first: string, sources: string, lanes: string] =>
   [k.constant('first', constantOf('i32', g.first)), k.constant('sources', constantOf('i32', g.sources)), k.constant('lanes', constantOf('i8', g.lanes))];
 
-/** For all vectors of an image of y, halo and all: where they come from in the image of x. */
-function gatherOf(x: PixelTiles, y: PixelTiles): LaneGather {
-  const size = gridVectors(y), per = phaseVectors(y), s = y.phases;
-  return laneGather(s * s * per, (at, lane) => {
-    const p = lane * size + (at % per) - y.before, grid = Math.floor(at / per);
+/** For the vectors of all grids of an image of y: where they come from in the image of x, of which every `step`-th pixel is taken. */
+function gatherOf(x: PixelTiles, y: PixelTiles, step: number): LaneGather {
+  const size = gridVectors(y), s = y.phases;
+  return laneGather(s * s * size, (at, lane) => {
+    const p = lane * size + (at % size), grid = Math.floor(at / size);
     const i = Math.floor(p / y.columns) * s + Math.floor(grid / s), j = (p % y.columns) * s + (grid % s);
-    return p < 0 || p >= y.rows * y.columns || i >= y.height || j >= y.width ? undefined : placeOf(x, 0, i, j);
+    return p >= y.rows * y.columns || i >= y.height || j >= y.width ? undefined : placeOf(x, 0, i * step, j * step);
   });
 }
 
 function regrid(k: KernelBuilder, xRef: TensorRef, yRef: TensorRef, x: PixelTiles, y: PixelTiles, gather: LaneGather): Stmt[] {
-  const [first, sources, lanes] = gatherConstants(k, gather), per = y.phases * y.phases * phaseVectors(y), from = x.phases * x.phases * phaseVectors(x) * vectorStride(x);
-  return k.forEach([y.images * per], ([v]) => [call('spc_tiles_gather', pointer(yRef.param, mul(v!, vectorStride(y))), pointer(xRef.param, mul(div(v!, per), from)),
-    y.channels, vectorStride(x), pointer(first, mod(v!, per)), pointer(sources), pointer(lanes))]);
+  const [first, sources, lanes] = gatherConstants(k, gather), from = x.phases * x.phases * phaseVectors(x) * vectorStride(x), size = gridVectors(y), s = y.phases * y.phases;
+  const vectors = k.forEach([y.images * s, size], ([grid, v]) => [call('spc_tiles_gather', pointer(yRef.param, vectorOfGrid(y, grid!, v!)), pointer(xRef.param, mul(div(grid!, s), from)),
+    y.channels, vectorStride(x), pointer(first, add(mul(mod(grid!, s), size), v!)), pointer(sources), pointer(lanes))]);
+  return [...vectors, ...haloStatements(k, yRef)];
+}
+
+/** 1 for a relayout, the step of a slice that takes pixels evenly and all channels, 0 for anything else. */
+function stepOf(node: Node): number {
+  if (node.kind !== 'slice') return node.kind === 'relayout' ? 1 : 0;
+  const { starts, steps } = node.attrs, step = steps.at(-2)!;
+  return !node.epilogue && starts.every((s) => s === 0) && steps.every((s, i) => s === (i === 0 || i === steps.length - 1 ? 1 : step)) ? step : 0;
 }
 
 export function relayoutRule(isa: Isa): KernelRule {
   const candidates = ({ node, inputs, outputs }: KernelRequest): KernelCandidate[] => {
     const x = inputs[0]!, y = outputs[0]!, from = x.layout, to = y.layout, either = to ?? from;
-    if (node.kind !== 'relayout' || !either || y.dtype !== 'f32' || ![from, to].every((l) => !l || isAddressable(l))) return [];
+    // every n-th pixel in both directions, what a strided 1x1 convolution reads
+    const step = stepOf(node);
+    if (step === 0 || !either || y.dtype !== 'f32' || ![from, to].every((l) => !l || isAddressable(l))) return [];
     const offer = (kernel: string, reason: string, cycles: number, build: KernelCandidate['build']): KernelCandidate[] =>
       [{ choice: { status: 'dense-kernel', kernel, reason }, nanoseconds: cycles / isa.clock, finishes: true, build }];
     const squares = vectorsOf(either) * Math.ceil(either.channels / LANES);
+    if (step > 1 && (from?.over !== 'pixels' || to?.over !== 'pixels')) return [];
     if (!from) return isContiguous(x) && to ? offer(`rows to ${to.over}`, `${squares} squares of 16x16, transposed in registers`, squares * 120, (k) => fromRows(k, x, y, to)) : [];
     if (!to) return isContiguous(y) ? offer(`${from.over} to rows`, `${squares} squares of 16x16, transposed in registers`, squares * 120, (k) => toRows(k, x, y, from)) : [];
     if (from.over !== 'pixels' || to.over !== 'pixels') return [];
-    const gather = gatherOf(from, to), vectors = vectorsOf(to), average = (gather.sources.length * to.images / vectors).toFixed(1);
+    const gather = gatherOf(from, to, step), vectors = to.images * to.phases * to.phases * gridVectors(to), average = (gather.sources.length * to.images / vectors).toFixed(1);
     return offer('pixels to pixels', `vectors of ${average} sources, in ${to.phases}x${to.phases} phases`, gather.sources.length * to.images * to.channels * 2, (k) => regrid(k, x, y, from, to, gather));
   };
   return { name: 'relayout', tiles: true, candidates };
