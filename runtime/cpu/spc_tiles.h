@@ -26,6 +26,7 @@ typedef __mmask16 spc_mask;
 SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return _mm512_cmplt_epu32_mask((__m512i)x, _mm512_set1_epi32(limit)); }
 SPC_INLINE spc_f32x16 spc_keep(spc_mask on, spc_f32x16 v) { return _mm512_maskz_mov_ps(on, v); }
 SPC_INLINE spc_f32x16 spc_add_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return _mm512_mask_add_ps(a, on, a, b); }
+SPC_INLINE spc_f32x16 spc_max_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return _mm512_mask_max_ps(a, on, b, a); }
 SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { return (spc_i32x16)_mm512_mask_mov_epi32(_mm512_set1_epi32(b), on, (__m512i)a); }
 SPC_INLINE int spc_all(spc_mask on) { return on == 0xffff; }
 #else
@@ -33,10 +34,11 @@ typedef spc_i32x16 spc_mask;
 SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return (x >= 0) & (x < limit); }
 SPC_INLINE spc_f32x16 spc_keep(spc_mask on, spc_f32x16 v) { return (spc_f32x16)((spc_i32x16)v & on); }
 SPC_INLINE spc_f32x16 spc_add_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return a + spc_keep(on, b); }
+SPC_INLINE spc_f32x16 spc_max_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return spc_select_f32x16(on & (b > a), b, a); }
 SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { return spc_select_i32x16(on, a, spc_splat_i32x16(b)); }
 SPC_INLINE int spc_all(spc_mask on) { return spc_hsum_i32x16(on) == -SPC_LANES; }
 #endif
-/* spc_mask_below: 0 <= x < limit. spc_keep: zero where off. spc_add_where: a + b, or a where off. spc_lanes_where: a, or b where off. */
+/* spc_mask_below: 0 <= x < limit. spc_keep: zero where off. spc_add_where, spc_max_where: a where off. spc_lanes_where: b where off. */
 
 SPC_INLINE spc_i32x16 spc_lane_numbers(void) { return (spc_i32x16){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 
@@ -250,6 +252,58 @@ SPC_OUT_OF_LINE void spc_tiles_gather(float *y, const float *x, long channels, l
 #else
   for (long c = 0; c < channels; ++c) for (int l = 0; l < SPC_LANES; ++l) y[c * SPC_LANES + l] = at[l] < 0 ? 0.0f : x[at[l] + c * SPC_LANES];
 #endif
+}
+
+/*
+ * A window over the pixels of one output vector: maximum, sum or average of the taps that are in the image. Vector v of output grid
+ * (py, px); x: vector 0 of the image's first grid, of grid vectors each; its grids are those of the output, `stride` times as many phases.
+ */
+enum { SPC_POOL_MAX, SPC_POOL_SUM, SPC_POOL_AVERAGE, SPC_POOL_AVERAGE_PADDED };
+#define SPC_POOL_TAPS 64
+SPC_INLINE long spc_floor_div(long a, long b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+SPC_INLINE void spc_tiles_pool(float *y, const float *x, int mode, long channels, long x_vector, long x_grid, long x_height, long x_width,
+                               long kernel_y, long kernel_x, long stride, long dilation_y, long dilation_x, long top, long left, long bottom, long right,
+                               long v, long py, long px, long height, long width, long phases, long rows, long columns) {
+  const spc_pixels p = spc_pixels_of(v, py, px, height, width, phases, rows, columns);
+  const spc_i32x16 first_y = p.y * (int32_t)stride - (int32_t)top, first_x = p.x * (int32_t)stride - (int32_t)left;
+  const long s = stride * phases;
+  const float *from[SPC_POOL_TAPS];
+  spc_mask on[SPC_POOL_TAPS], every = p.inside;
+  spc_i32x16 count_y = {0}, count_x = {0};
+  for (long i = 0; i < kernel_y; ++i) for (long j = 0; j < kernel_x; ++j) {
+    const long a = py * stride + i * dilation_y - top, b = px * stride + j * dilation_x - left, qa = spc_floor_div(a, s), qb = spc_floor_div(b, s);
+    from[i * kernel_x + j] = x + (((a - qa * s) * s + (b - qb * s)) * x_grid + v + qa * columns + qb) * x_vector;
+    on[i * kernel_x + j] = spc_mask_below(first_y + (int32_t)(i * dilation_y), (int32_t)x_height) & spc_mask_below(first_x + (int32_t)(j * dilation_x), (int32_t)x_width);
+    every &= on[i * kernel_x + j];
+  }
+  spc_f32x16 share = spc_splat_f32x16(1.0f);
+  if (mode == SPC_POOL_AVERAGE || mode == SPC_POOL_AVERAGE_PADDED) {
+    const int32_t padded = mode == SPC_POOL_AVERAGE_PADDED;
+    const int32_t low_y = padded ? -(int32_t)top : 0, high_y = (int32_t)x_height + (padded ? (int32_t)bottom : 0);
+    const int32_t low_x = padded ? -(int32_t)left : 0, high_x = (int32_t)x_width + (padded ? (int32_t)right : 0);
+    for (long i = 0; i < kernel_y; ++i) { const spc_i32x16 at = first_y + (int32_t)(i * dilation_y); count_y -= (at >= low_y) & (at < high_y); }
+    for (long j = 0; j < kernel_x; ++j) { const spc_i32x16 at = first_x + (int32_t)(j * dilation_x); count_x -= (at >= low_x) & (at < high_x); }
+    share = 1.0f / spc_max_f32x16(__builtin_convertvector(count_y * count_x, spc_f32x16), share);
+  }
+  const long taps = kernel_y * kernel_x;
+  if (mode == SPC_POOL_MAX && spc_all(every)) {
+    for (long c = 0; c < channels * SPC_LANES; c += SPC_LANES) {
+      spc_f32x16 best = spc_splat_f32x16(-INFINITY);
+#pragma GCC unroll 16
+      for (long t = 0; t < taps; ++t) best = spc_max_f32x16(best, spc_load_f32x16(from[t] + c));
+      spc_store_f32x16(y + c, best);
+    }
+    return;
+  }
+  for (long c = 0; c < channels * SPC_LANES; c += SPC_LANES) {
+    spc_f32x16 value = spc_splat_f32x16(mode == SPC_POOL_MAX ? -INFINITY : 0.0f);
+#pragma GCC unroll 16
+    for (long t = 0; t < taps; ++t) {
+      const spc_f32x16 tap = spc_load_f32x16(from[t] + c);
+      value = mode == SPC_POOL_MAX ? spc_max_where(on[t], value, tap) : spc_add_where(on[t], value, tap);
+    }
+    spc_store_f32x16(y + c, spc_keep(p.inside, mode == SPC_POOL_MAX || mode == SPC_POOL_SUM ? value : value * share));
+  }
 }
 
 #endif
