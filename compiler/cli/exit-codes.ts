@@ -21,7 +21,7 @@ const byCode: readonly (readonly [RegExp, ExitCode])[] = [
   [/^SPC9/, exitCodes.bug],
   [/^SPC1(001|007|008|009|010|014|015|016|018)/, exitCodes.invalidModel],
   [/^SPC2/, exitCodes.invalidModel],
-  [/^SPC(1011|1017|1019|1091|5504|5505|5507|6)/, exitCodes.usage],
+  [/^SPC(300[1-4]|1011|1017|1019|1091|5504|5505|5507|6)/, exitCodes.usage],
   [/^SPC55(01|02|10)/, exitCodes.missingTool],
   [/^SPC/, exitCodes.unsupported],
 ];

@@ -55,6 +55,13 @@ function dims(t: string, previous: Readonly<Record<string, number>> | undefined)
   return { ...previous, ...Object.fromEntries(entries) };
 }
 
+/** NAME=TEXT; the text may hold an equals sign, a name may not. */
+function assignments(t: string, previous: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const at = t.indexOf('=');
+  if (at < 1 || at === t.length - 1) throw new BadFlagValue(`'${t}' is not NAME=PATTERN`);
+  return { ...previous, [t.slice(0, at)]: t.slice(at + 1) };
+}
+
 function range(t: string): Range {
   const [low, high, ...rest] = t.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (low === undefined || high === undefined || rest.length > 0 || !(low <= high) || !Number.isFinite(high - low)) throw new BadFlagValue(`'${t}' is not LOW,HIGH with LOW <= HIGH`);
@@ -84,7 +91,7 @@ export type EngineName = (typeof engines)[number];
 export const flags = {
   target: flag<TargetName>('-t, --target <name>', 'what to emit code for: cpu, cuda or fpga', oneOf(['cpu', 'cuda', 'fpga']), 'cpu'),
   cpu: flag<CpuName>('--cpu <isa>', 'instruction set: native, x86-64-v3, x86-64-v4 or generic', oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'generic']), 'native'),
-  output: flag<string>('-o, --output <dir>', 'folder for the emitted files', text),
+  output: flag<string>('-o, --output <path>', 'where to write: a folder for emitted files, a file for a model', text),
   name: flag<string>('--name <identifier>', 'prefix of every emitted C symbol (default: the file\'s name)', (t) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(t)) throw new BadFlagValue(`'${t}' is not a C identifier of at most 64 characters`);
     return t;
@@ -123,6 +130,12 @@ export const flags = {
   noise: flag('--noise <percentages>', 'also compare with these shares of the inputs replaced by noise, as 0,10,20,50', percentages),
   gate: flag(`--gate <NAME=LIMIT>`, `end with exit code 6 where a limit is exceeded (repeatable): ${gateNames.map((g) => `${g}, ${gates[g].doc}`).join('; ')}`, gateLimits),
   markdown: flag<string>('--markdown <file>', 'write the report there, too', text),
+  pattern: flag<string>('--pattern <pattern>', 'what to make of every layer: 2:4, unstructured:0.9, block:4x1:0.8, complementary:8, rbgp4:0.75, ...', text),
+  layer: flag('--layer <NAME=PATTERN>', 'a pattern of its own for one layer, or `dense` to leave it alone (repeatable)', assignments),
+  global: boolean('--global', 'one magnitude threshold over all layers (unstructured patterns)'),
+  includeFirstLast: boolean('--include-first-last', 'also first and last layers and depthwise convolutions'),
+  sparseInitializer: boolean('--sparse-initializer', 'write sparse_initializer instead of tensors with zeros'),
+  seed: flag<number>('--seed <n>', 'of random graphs (rbgp4)', whole(0, 0xffffffff), '0'),
   layers: boolean('--layers', 'one line a layer'),
   json: boolean('--json', 'print one JSON document on stdout'),
   quiet: boolean('-q, --quiet', 'no notes, warnings or progress on stderr'),

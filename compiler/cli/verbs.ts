@@ -44,6 +44,12 @@ export const verbs: readonly Verb[] = [
     load: () => import('./verbs/inspect.js'),
   },
   {
+    name: 'sparsify', summary: 'put the weights of a model on a sparsity pattern, by magnitude', args: [model],
+    flags: ['output', 'pattern', 'layer', 'global', 'includeFirstLast', 'sparseInitializer', 'seed'],
+    examples: ['spc sparsify model.onnx --pattern unstructured:0.9 -o sparse.onnx', 'spc sparsify model.onnx --pattern 2:4 --layer fc1=block:4x1:0.8 -o sparse.onnx'],
+    load: () => import('./verbs/sparsify.js'),
+  },
+  {
     name: 'ops', summary: 'list the ONNX operators that spc supports', args: [{ syntax: '[pattern]', doc: 'part of a name' }], flags: [],
     examples: ['spc ops', 'spc ops Conv'], load: () => import('./verbs/ops.js'),
   },
