@@ -306,4 +306,78 @@ SPC_INLINE void spc_tiles_pool(float *y, const float *x, int mode, long channels
   }
 }
 
+/* One vector of a gather (see spc_tiles_gather) from vectors that follow each other. */
+SPC_INLINE spc_f32x16 spc_gathered(const float *x, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
+  spc_f32x16 v = spc_splat_f32x16(0.0f);
+  for (int32_t g = first[0]; g < first[1]; ++g) {
+#if defined(__AVX512F__)
+    const __m512i index = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(lanes + g * SPC_LANES)));
+    v = _mm512_mask_permutexvar_ps(v, _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512()), index, _mm512_loadu_ps(x + (long)sources[g] * SPC_LANES));
+#else
+    for (int l = 0; l < SPC_LANES; ++l) if (lanes[g * SPC_LANES + l] >= 0) v[l] = x[(long)sources[g] * SPC_LANES + lanes[g * SPC_LANES + l]];
+#endif
+  }
+  return v;
+}
+
+/*
+ * Depthwise convolution of one channel: its vectors are brought together in `line`, where they get their halo (the tensor itself needs
+ * none), then every `step`-th one is computed. weights: those of the taps, then the bias. masks: for each vector one word a kernel
+ * column, lanes whose tap is in the row, and one of lanes to keep.
+ */
+SPC_INLINE float *spc_line_start(float *line) { return line + (64 - (uintptr_t)line % 64) / sizeof(float) % SPC_LANES; }
+#if defined(__AVX512F__)
+SPC_INLINE spc_mask spc_mask_of(uint16_t bits) { return bits; }
+#else
+SPC_INLINE spc_mask spc_mask_of(uint16_t bits) {
+  const spc_i32x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+  return (spc_splat_i32x16(bits) & bit) != 0;
+}
+#endif
+#define SPC_DEPTHWISE_TAPS 49
+SPC_INLINE void spc_depthwise_line(float *y, long y_vector, const float *x, long x_vector, float *line, const float *weights, const uint16_t *masks, float low, float high,
+                                   long size, long columns, long kernel_y, long kernel_x, long dilation_y, long dilation_x, long top, long left, long before, long after, long step) {
+  float *grid = line + before * SPC_LANES;
+  for (long v = 0; v < size; ++v) spc_store_f32x16(grid + v * SPC_LANES, spc_load_f32x16(x + v * x_vector));
+  for (long v = -before; v < 0; ++v) spc_tiles_halo(grid, v, size, 1, SPC_LANES);
+  for (long v = size; v < size + after; ++v) spc_tiles_halo(grid, v, size, 1, SPC_LANES);
+  spc_f32x16 w[SPC_DEPTHWISE_TAPS];
+  const long taps = kernel_y * kernel_x;
+#pragma GCC unroll 49
+  for (long t = 0; t < taps; ++t) w[t] = spc_splat_f32x16(weights[t]);
+  const spc_f32x16 bias = spc_splat_f32x16(weights[taps]), least = spc_splat_f32x16(low), most = spc_splat_f32x16(high);
+  for (long v = 0; v < size; v += step) {
+    const uint16_t *on = masks + v * (kernel_x + 1);
+    const float *from = grid + (v - top * columns - left) * SPC_LANES;
+    spc_f32x16 sum = bias;
+#pragma GCC unroll 7
+    for (long j = 0; j < kernel_x; ++j) {
+      spc_f32x16 column = j * dilation_x == left ? sum : spc_splat_f32x16(0.0f);
+#pragma GCC unroll 7
+      for (long i = 0; i < kernel_y; ++i) column += w[i * kernel_x + j] * spc_load_f32x16(from + (i * dilation_y * columns + j * dilation_x) * SPC_LANES);
+      sum = j * dilation_x == left ? column : spc_add_where(spc_mask_of(on[j]), sum, column);
+    }
+    if (low > -INFINITY) sum = spc_max_f32x16(sum, least);
+    if (high < INFINITY) sum = spc_min_f32x16(sum, most);
+    float *to = y + v / step * y_vector;
+    spc_store_f32x16(to, spc_keep(spc_mask_of(on[kernel_x]), sum));
+    __builtin_prefetch(to + SPC_LANES, 1);
+  }
+}
+SPC_INLINE void spc_tiles_depthwise(float *y, long y_vector, const float *x, long x_vector, float *line, const float *weights, const uint16_t *masks, float low, float high,
+                                    long size, long columns, long kernel_y, long kernel_x, long dilation_y, long dilation_x, long top, long left, long before, long after) {
+  spc_depthwise_line(y, y_vector, x, x_vector, spc_line_start(line), weights, masks, low, high, size, columns, kernel_y, kernel_x, dilation_y, dilation_x, top, left, before, after, 1);
+}
+/* With a stride: the pixels of y among those of stride one, gathered from the computed vectors, which stand behind the line. */
+SPC_INLINE void spc_tiles_depthwise_strided(float *y, long y_vector, const float *x, long x_vector, float *line, const float *weights, const uint16_t *masks, float low, float high,
+                                            long size, long columns, long kernel_y, long kernel_x, long dilation_y, long dilation_x, long top, long left, long before, long after,
+                                            long step, long y_size, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
+  float *grid = spc_line_start(line), *computed = grid + (before + size + after) * SPC_LANES;
+  spc_depthwise_line(computed, SPC_LANES, x, x_vector, grid, weights, masks, low, high, size, columns, kernel_y, kernel_x, dilation_y, dilation_x, top, left, before, after, step);
+  for (long v = 0; v < y_size; ++v) {
+    spc_store_f32x16(y + v * y_vector, spc_gathered(computed, first + v, sources, lanes));
+    __builtin_prefetch(y + v * y_vector + SPC_LANES, 1);
+  }
+}
+
 #endif

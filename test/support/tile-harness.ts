@@ -100,7 +100,7 @@ export interface TileBuild {
 }
 
 export const tileBuilds: readonly TileBuild[] = [
-  { isa: 'x86-64-v4', compiler: 'gcc', flags: ['-O2'] }, { isa: 'x86-64-v4', compiler: 'clang', flags: ['-O1'] }, { isa: 'x86-64-v3', compiler: 'gcc', flags: ['-O1'] },
+  { isa: 'x86-64-v4', compiler: 'gcc', flags: ['-O3'] }, { isa: 'x86-64-v4', compiler: 'clang', flags: ['-O1'] }, { isa: 'x86-64-v3', compiler: 'gcc', flags: ['-O1'] },
   { isa: 'x86-64-v3', compiler: 'clang', flags: ['-O1'] }, { isa: 'generic', compiler: 'gcc', flags: ['-O1', '-fsanitize=undefined,address', '-fno-sanitize-recover=all'] },
 ];
 export const canRun = (b: TileBuild): boolean => spawnSync(b.compiler, ['--version']).status === 0 && nativeIsa().lanes >= isas[b.isa].lanes;

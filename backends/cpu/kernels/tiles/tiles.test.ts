@@ -2,14 +2,17 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ConvAttrs } from '../../../../compiler/core/conv.js';
 import type { PoolAttrs } from '../../../../compiler/core/pool.js';
 import { windowCounts } from '../../../../compiler/core/spatial.js';
 import { reachOf } from '../../../../compiler/core/window.js';
 import type { Layout, PixelTiles } from '../../../../compiler/ir/layout.js';
 import type { Epilogue, Value } from '../../../../compiler/ir/types.js';
-import { add, arg, f32, max, mul, unary } from '../../../../compiler/kir/build.js';
+import { add, arg, f32, max, min, mul, unary } from '../../../../compiler/kir/build.js';
 import type { Expr } from '../../../../compiler/kir/types.js';
 import { afterAll, describe, expect, test } from 'vitest';
+import { isas } from '../../isa.js';
+import { tileRules } from './index.js';
 import { canRun, images, pixels, runTiles, tileBuilds, TileCases, worstDifference } from '../../../../test/support/tile-harness.js';
 
 /** Rows to tiles and back; grids to other phases and halos. */
@@ -105,11 +108,44 @@ function pools(): TileCases {
   return c;
 }
 
+function depthwise(): TileCases {
+  const c = new TileCases();
+  const conv = (over: 'pixels' | 'images', shape: readonly number[], kernel: readonly [number, number], stride: number, pads: ConvAttrs['pads'], options: { dilations?: [number, number]; wide?: number; epilogue?: 'relu6' | 'silu' | 'residual' } = {}): void => {
+    const { dilations = [1, 1], wide = 0, epilogue } = options, [n, height, width, channels] = shape as [number, number, number, number];
+    const attrs: ConvAttrs = { strides: [stride, stride], dilations, pads, group: channels, layout: 'nsc', out: 'f32' };
+    const [oh, ow] = windowCounts(attrs, [height, width], kernel) as [number, number], out = [n, oh, ow, channels];
+    const grid = { rows: height, columns: width + wide }, reached = { rows: Math.ceil(height / stride), columns: Math.ceil((width + wide) / stride) };
+    const [x, y] = over === 'images' ? [images(shape, [pads[0]![0], pads[1]![0], pads[0]![1] + 1, pads[1]![1] + 1]), images(out, [0, 1, 1, 0])] as const
+      : [pixels(shape, { ...grid, after: 2 }), pixels(out, { ...(stride === 1 ? grid : reached), before: 4 })] as const;
+    const biased = add(arg(0, 'f32'), arg(1, 'f32')), bias = (): number => c.constant([channels]).id;
+    const e: Epilogue | undefined = epilogue === 'relu6' ? { expr: min(max(biased, f32(0)), f32(0.75)), inputs: [bias()] }
+      : epilogue === 'silu' ? { expr: mul(biased, unary('sigmoid', biased)), inputs: [bias()] }
+      : epilogue === 'residual' ? { expr: add(arg(0, 'f32'), arg(1, 'f32')), inputs: [c.input(out, y).id] } : undefined;
+    c.op(`${over} ${shape.join('x')} by ${kernel.join('x')} / ${stride} ${epilogue ?? ''}`, 'conv', [c.input(shape, x), c.constant([...kernel, 1, channels])], attrs, y, e);
+  };
+  const same = (p: number): ConvAttrs['pads'] => [[p, p], [p, p]];
+  for (const over of ['pixels', 'images'] as const) {
+    conv(over, [2, 7, 7, 5], [3, 3], 1, same(1), { epilogue: 'relu6' });
+    conv(over, [1, 14, 14, 3], [3, 3], 1, same(1), { epilogue: 'silu' });
+    conv(over, [1, 16, 16, 2], [3, 3], 2, same(1), { epilogue: 'relu6' });
+    conv(over, [2, 9, 11, 3], [3, 3], 2, same(1), { epilogue: 'silu' });
+    conv(over, [1, 8, 6, 3], [3, 3], 2, [[0, 1], [0, 1]], { epilogue: 'residual' });
+    conv(over, [17, 6, 5, 2], [5, 5], 1, same(2), { epilogue: 'residual' });
+    conv(over, [1, 12, 12, 2], [5, 5], 2, same(2), { epilogue: 'relu6' });
+    conv(over, [1, 1, 1, 3], [3, 3], 1, same(1));
+    conv(over, [1, 5, 1, 2], [3, 3], 1, same(1));
+    conv(over, [1, 6, 9, 3], [3, 2], 1, [[2, 2], [0, 1]], { dilations: [2, 1] });
+    conv(over, [1, 6, 6, 3], [7, 7], 1, same(3), { wide: 2 });
+  }
+  return c;
+}
+
 const families: Readonly<Record<string, { readonly cases: TileCases; readonly tolerance: number }>> = {
   relayouts: { cases: relayouts(), tolerance: 0 },
   elements: { cases: elements(), tolerance: 2e-6 },
   rows: { cases: rows(), tolerance: 2e-5 },
   pools: { cases: pools(), tolerance: 2e-6 },
+  depthwise: { cases: depthwise(), tolerance: 5e-6 },
 };
 
 const work = mkdtempSync(join(tmpdir(), 'spc-tiles-'));
@@ -117,7 +153,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 describe.each(Object.entries(families))('%s', (family, { cases, tolerance }) => {
   for (const build of tileBuilds) test.skipIf(!canRun(build))(`${build.isa} with ${build.compiler}`, () => {
-    for (const run of runTiles(join(work, `${family}-${build.isa}-${build.compiler}`), cases, build)) {
+    for (const run of runTiles(join(work, `${family}-${build.isa}-${build.compiler}`), cases, build, tileRules(isas[build.isa]))) {
       expect(run.step.choice.status, run.name).toBe('dense-kernel');
       expect(worstDifference(run), run.name).toBeLessThanOrEqual(tolerance);
     }
