@@ -3,6 +3,7 @@ import type { Graph, Node } from '../compiler/ir/types.js';
 import type { Tensor } from '../compiler/ir/tensor.js';
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../compiler/kir/kernel-builder.js';
 import type { Stmt } from '../compiler/kir/types.js';
+import type { LayoutOption } from '../compiler/ir/layout-choice.js';
 import type { LayerChoice, Plan } from '../compiler/plan/types.js';
 import type { LayoutModel } from '../passes/select-layout/index.js';
 import type { Pass } from '../passes/types.js';
@@ -17,6 +18,8 @@ export interface KernelRequest {
   readonly constants: readonly (Tensor | undefined)[];
   readonly outputs: readonly TensorRef[];
   readonly epilogue?: BoundEpilogue;
+  /** What the choice of layouts decided for the node, where there was one. */
+  readonly decided?: LayoutOption;
 }
 
 /** A schedule that a target brings for a core operator. */
@@ -29,6 +32,8 @@ export interface KernelCandidate {
   build(k: KernelBuilder): readonly Stmt[];
   /** Operands (the epilogue's counted on) whose memory the output may overwrite. */
   readonly inPlace?: readonly number[];
+  /** Nodes whose only result is an epilogue operand that the kernel computes on the way: they become no step. It asks for their operands with `k.operand`. */
+  readonly absorbs?: readonly Node[];
   /** The kernel keeps what its output's layout promises (zeros outside the image, the halo); else the planner adds it. */
   readonly finishes?: boolean;
 }
@@ -67,4 +72,8 @@ export interface EmitOptions {
   /** Lines for the head of every file: producer, flags, model hash. */
   readonly header: readonly string[];
   readonly weights: 'auto' | 'embed' | 'file';
+  /** Straight-line code as bytes of a binary file, or as instructions to read. */
+  readonly asm?: 'binary' | 'text';
+  /** Told the bytes of code and tables of every step that has some beside its C, weights within them included. */
+  readonly onCode?: (step: number, bytes: number) => void;
 }

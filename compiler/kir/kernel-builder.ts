@@ -2,7 +2,7 @@
 import type { DType } from '../ir/dtype.js';
 import { gridVectors, LANES, layoutElements, phaseVectors, type Layout } from '../ir/layout.js';
 import type { Tensor } from '../ir/tensor.js';
-import { contiguousStrides, elementCount, type TensorType } from '../ir/types.js';
+import { contiguousStrides, elementCount, type TensorType, type ValueId } from '../ir/types.js';
 import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, ref, store } from './build.js';
 import type { StreamFunction } from './stream.js';
 import type { CallArgument, Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
@@ -63,8 +63,10 @@ export class KernelBuilder {
   private readonly extra: KernelParam[] = [];
   private readonly brought: { readonly name: string; readonly tensor: Tensor }[] = [];
   private readonly streams: StreamFunction[] = [];
+  private readonly further: { readonly id: ValueId; readonly ref: TensorRef }[] = [];
 
-  constructor(readonly epilogue?: BoundEpilogue) {}
+  /** @param tensorOf a value of the graph under a parameter's name, where there is a graph */
+  constructor(readonly epilogue?: BoundEpilogue, private readonly tensorOf?: (id: ValueId, param: string) => TensorRef) {}
 
   /** A fresh local name: `base`, `base1`, `base2`, ... Asked for `x` and `x1`, no name is given twice. */
   name(base: string): string {
@@ -91,6 +93,15 @@ export class KernelBuilder {
     return name;
   }
   get constants(): readonly { readonly name: string; readonly tensor: Tensor }[] { return this.brought; }
+
+  /** A value of the graph that is no operand of the node: a nodes's that the kernel absorbs. */
+  operand(id: ValueId, base: string): TensorRef {
+    if (!this.tensorOf) throw new Error('SPC9002: a kernel outside of a graph has no further operands');
+    const t = this.tensorOf(id, this.name(base));
+    this.further.push({ id, ref: t });
+    return t;
+  }
+  get operands(): readonly { readonly id: ValueId; readonly ref: TensorRef }[] { return this.further; }
 
   /** Calls a stream function, which becomes part of the kernel where it is new. */
   callStream(f: StreamFunction, ...args: readonly CallArgument[]): Stmt {

@@ -2,20 +2,17 @@
  * From graph to plan: every node becomes one kernel call (renaming nodes none), operands become addresses, working memory is
  * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
  */
-import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
-import type { LayoutDecision, LayoutDecisions } from '../ir/layout-choice.js';
+import type { Target } from '../../backends/types.js';
+import type { LayoutDecisions } from '../ir/layout-choice.js';
 import { coreOp, coreOps } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
-import { bytesOfType, macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
-import { formatFormula } from '../ir/formula.js';
+import { bytesOfType } from '../ir/analysis.js';
 import { dtypes } from '../ir/dtype.js';
 import { layoutElements, sameLayout } from '../ir/layout.js';
 import { tensorHash, type Tensor } from '../ir/tensor.js';
-import { contiguousStrides, elementCount, formatType, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type ValueId } from '../ir/types.js';
-import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
-import { withoutUnread } from '../kir/prune.js';
-import type { Kernel, KernelParam } from '../kir/types.js';
-import { finishTiles } from './finish-tiles.js';
+import { operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
+import { KernelBuilder, paramOf, tensorRef } from '../kir/kernel-builder.js';
+import { lowerNode, type DraftStep, type Operand } from './lower-node.js';
 import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
 
@@ -39,109 +36,6 @@ function storageRoots(graph: Graph): Map<ValueId, ValueId> {
     else if (computed.has(from) && !outputs.has(from)) for (const [v, root] of roots) if (root === from) roots.set(v, to);
   }
   return roots;
-}
-
-const roleNames: Readonly<Record<string, readonly string[]>> = { conv: ['x', 'w'], matmul: ['a', 'b'] };
-
-interface DraftStep {
-  readonly step: Omit<PlanStep, 'args'>;
-  /** Value, scratch size or constant behind each parameter. */
-  readonly operands: readonly Operand[];
-  /** Operands that the kernel may overwrite, where it says so. */
-  readonly inPlace?: readonly number[];
-}
-type Operand =
-  | { readonly kind: 'value'; readonly id: ValueId }
-  | { readonly kind: 'constant'; readonly tensor: Tensor; readonly name: string }
-  | { readonly kind: 'scratch'; readonly bytes: number };
-
-/** From this share of zeros on, a product that multiplies by them anyway says so. */
-const NOTABLE_ZEROS = 0.2;
-
-/** Zeros that no kernel skips are part of the reason: the report must not look as if there were none. */
-function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[], decision?: LayoutDecision): LayerChoice {
-  const weights = factors.flatMap((t) => (t && t.shape.length >= 2 ? [t] : [])).map((t) => sparsityOf(t, zeroValueOf(t)).zeroFraction);
-  const zeros = Math.max(0, ...weights);
-  if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
-  const why = decision ? ` (${decision.reason})` : '';
-  return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero${why}` };
-}
-
-/** Builds the kernel of one node: the cheapest candidate of the target, else the generic loop nest. */
-function lowerNode(graph: Graph, node: Node, target: Target, index: number, decision?: LayoutDecision): DraftStep {
-  const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
-  const ref = (id: ValueId, name: string): TensorRef => {
-    const { type, layout } = valueOf(graph, id);
-    return tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
-  };
-  const inputs = node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`));
-  const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
-  const outputs = node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`));
-  const epilogue: BoundEpilogue | undefined = node.epilogue && { expr: node.epilogue.expr, inputs: extra };
-  const constants = node.inputs.map((id) => valueOf(graph, id).constant);
-  const request: KernelRequest = { graph, node, inputs, constants, outputs, ...(epilogue ? { epilogue } : {}) };
-
-  const k = new KernelBuilder(epilogue);
-  for (const t of [...inputs, ...extra, ...outputs]) k.name(t.param);
-  const inTiles = [...operandsOf(node), ...node.outputs].some((id) => valueOf(graph, id).layout);
-  const candidates = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
-  const best = candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
-  const op = coreOp(node.kind);
-  const product = best ? best.build(k) : withoutUnread(op.lower(k, node.attrs, inputs, outputs));
-  const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
-  const packedOperands = best?.pack?.();
-  const scratch = k.scratchParams;
-  const macs = macsOf(graph, node);
-  const choice = withUnusedZeros(best?.choice ?? {
-    status: 'reference', kernel: 'loop nest',
-    reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
-      : macs === 0 ? 'not a product: the loop nest is all there is to do' : 'no kernel of the target takes these operands',
-  }, macs === 0 ? [] : constants, decision);
-  const isConstant = (id: ValueId): boolean => valueOf(graph, id).constant !== undefined;
-  const inParams = inputs.map((t, i): KernelParam => {
-    const packed = packedOperands?.get(i);
-    const role = packed || isConstant(node.inputs[i]!) ? 'const' : 'in';
-    return packed ? { name: t.param, dtype: packed.dtype, size: elementCount(packed.shape), role } : paramOf(t, role);
-  });
-  const params = [
-    ...inParams,
-    ...extra.map((t, i) => paramOf(t, isConstant(node.epilogue!.inputs[i]!) ? 'const' : 'in')),
-    ...outputs.map((t) => paramOf(t, 'out')),
-    ...k.constants.map(({ name, tensor }): KernelParam => ({ name, dtype: tensor.dtype, size: elementCount(tensor.shape), role: 'const' })),
-    ...scratch,
-  ];
-  const operand = (id: ValueId, packed?: Tensor): Operand => {
-    const v = valueOf(graph, id);
-    const tensor = packed ?? v.constant;
-    return tensor ? { kind: 'constant', tensor, name: v.name } : { kind: 'value', id };
-  };
-  const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
-  const operands: Operand[] = [
-    ...node.inputs.map((id, i) => operand(id, packedOperands?.get(i))),
-    ...(node.epilogue?.inputs ?? []).map((id) => operand(id)),
-    ...node.outputs.map((id): Operand => ({ kind: 'value', id })),
-    ...k.constants.map(({ name, tensor }): Operand => ({ kind: 'constant', tensor, name: `${label}_${name}` })),
-    ...scratch.map((p): Operand => ({ kind: 'scratch', bytes: p.size * dtypes[p.dtype].bytes })),
-  ];
-  const kernel: Kernel = {
-    name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
-    doc: describe(graph, node, choice, params.map((p) => p.name)), origins: node.origins, params, body, ...(k.routines.length ? { routines: k.routines } : {}),
-  };
-  return { step: { kernel, node: node.id, kind: node.kind, origins: node.origins, choice: decision ? { ...choice, decision } : choice, macs, outputs: node.outputs }, operands, ...(best?.inPlace ? { inPlace: best.inPlace } : {}) };
-}
-
-/** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
-function describe(graph: Graph, node: Node, choice: LayerChoice, params: readonly string[]): string[] {
-  const io = (ids: readonly ValueId[], first: number): string =>
-    ids.map((id, i) => `${params[first + i]} = ${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
-  const origin = node.origins.map((o) => `${o.op} '${o.node}'`).join(', ');
-  return [
-    `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
-    `in:  ${io(operandsOf(node), 0)}`,
-    `out: ${io(node.outputs, operandsOf(node).length)}`,
-    ...(node.epilogue ? [`out = ${formatFormula(node.epilogue.expr, [node.kind, ...node.epilogue.inputs.map((id) => valueOf(graph, id).name)])}`] : []),
-    `${choice.status}: ${choice.kernel} (${choice.reason})`,
-  ];
 }
 
 /** Which steps may write over which of their operands: operand value by step, decided before memory is placed. */
@@ -172,6 +66,19 @@ function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readon
   });
 }
 
+/** The steps of all nodes but those that are only another name, or part of a later step: which the later one says, so it comes first. */
+function draftSteps(graph: Graph, target: Target, roots: ReadonlyMap<ValueId, ValueId>, decisions: LayoutDecisions): { readonly nodes: readonly Node[]; readonly drafts: readonly DraftStep[] } {
+  const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) === roots.get(n.inputs[0]!)));
+  const absorbed = new Set<NodeId>(), steps: { readonly node: Node; readonly draft: DraftStep }[] = [];
+  for (const [i, node] of [...nodes.entries()].reverse()) {
+    if (absorbed.has(node.id)) continue;
+    const draft = lowerNode(graph, node, target, i, decisions.get(node.id));
+    for (const id of draft.absorbs) absorbed.add(id);
+    steps.unshift({ node, draft });
+  }
+  return { nodes: steps.map((s) => s.node), drafts: steps.map((s) => s.draft) };
+}
+
 /** @param decisions why nodes run in rows or in tiles, where that was chosen */
 export function buildPlan(graph: Graph, target: Target, decisions: LayoutDecisions = new Map()): Plan {
   const roots = storageRoots(graph);
@@ -180,8 +87,7 @@ export function buildPlan(graph: Graph, target: Target, decisions: LayoutDecisio
   const inputIndex = new Map(graph.inputs.map((id, i) => [id, i] as const));
   const produced = new Set(graph.nodes.flatMap((n) => n.outputs));
 
-  const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) === roots.get(n.inputs[0]!)));
-  const drafts = nodes.map((n, i) => lowerNode(graph, n, target, i, decisions.get(n.id)));
+  const { nodes, drafts } = draftSteps(graph, target, roots, decisions);
   const fixed = new Set<ValueId>([...graph.inputs, ...outputIndex.keys()]);
   if (target.inPlace) chooseInPlace(graph, drafts, nodes, roots, fixed);
 

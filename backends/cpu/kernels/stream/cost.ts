@@ -1,11 +1,16 @@
 /** Predicted time of a product in straight-line code. */
 import { tapsOf } from '../../../../compiler/core/window.js';
+import type { StreamForm } from '../../../../compiler/ir/layout-choice.js';
 import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { Isa } from '../../isa.js';
 import { nonZeros, type StreamProduct } from './product.js';
 
 /** Bytes of code and weights per product, and per column load: measured on emitted functions. */
 const BYTES_PER_PRODUCT = 11, BYTES_PER_LOAD = 7;
+/** Offset and weight, in tables. */
+const TABLE_BYTES_PER_PRODUCT = 8;
+/** What a product takes longer where a loop reads tables. */
+const TABLE_SLOWDOWN = 1.7;
 /** Bytes of code that a core takes in per nanosecond the first time, with the next function fetched ahead. */
 const COLD_BYTES_PER_NANOSECOND = 41;
 
@@ -24,14 +29,14 @@ export interface StreamCost {
  * with probability 1 - (1 - d)^R.
  * @param tiles that every function runs over, in all calls; `phases`: times that the code is repeated
  */
-export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1): StreamCost {
+export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, form: StreamForm = isa.streams): StreamCost {
   const products = nonZeros(p), columns = tapsOf(p.window).length * p.depth, rows = p.rows / p.group, density = products / (columns * p.rows);
   const loaded = (block: number): number => 1 - (1 - density) ** block;
   const loads = p.group * (Math.floor(rows / MAX_ROWS) * loaded(MAX_ROWS) + loaded(rows % MAX_ROWS)) * columns;
-  const bytes = phases * (products * BYTES_PER_PRODUCT + loads * BYTES_PER_LOAD);
+  const bytes = phases * (form === 'tables' ? products * TABLE_BYTES_PER_PRODUCT : products * BYTES_PER_PRODUCT + loads * BYTES_PER_LOAD);
   const perProduct = products === 0 ? 0 : Math.max(1.02, 0.36 + (1.54 * loads) / products);
   // a vector of 16 lanes is several registers of a narrower machine; tables are read besides the data
-  const width = (16 / (isa.lanes * isa.fma.full)) * (isa.streams === 'tables' ? 1.7 : 1);
+  const width = (16 / (isa.lanes * isa.fma.full)) * (form === 'tables' ? TABLE_SLOWDOWN : 1);
   const stores = tiles * p.rows * 2;
   return { products, density, bytes, nanoseconds: (tiles * products * perProduct * width + stores) / isa.clock + bytes / COLD_BYTES_PER_NANOSECOND };
 }

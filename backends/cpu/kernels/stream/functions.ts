@@ -23,6 +23,8 @@ export interface StreamPlan {
   readonly chunk: number;
   /** What the comment of each function begins with. */
   readonly title: string;
+  /** A 1x1 product of another tensor that is added: a shortcut convolution as more columns of the same sums. */
+  readonly second?: { readonly product: StreamProduct; readonly geometry: ProductGeometry };
 }
 
 /**
@@ -46,11 +48,29 @@ interface Columns {
   readonly masks: number[];
   /** Index of the weight of row 0. */
   readonly weights: number[];
+  /** From this column on they are the second product's. */
+  readonly second: number;
 }
 
-/** Columns of channels [from, to) of a group, taps outermost as neighbouring channels are neighbours in memory. */
-function columnsOf({ product: p, geometry }: StreamPlan, phase: number, group: number, from: number, to: number): Columns {
-  const columns: Columns = { offsets: [], masks: [], weights: [] };
+/** Channels of the first product, and whether the second one's follow. */
+interface Chunk {
+  readonly from: number;
+  readonly to: number;
+  readonly second: boolean;
+}
+
+/** A second product joins the last chunk where that stays small enough, or where another pass over the sums would cost more. */
+function chunksOf({ product: p, chunk, second }: StreamPlan): Chunk[] {
+  const taps = tapsOf(p.window).length, count = Math.max(1, Math.ceil((p.depth * taps) / chunk)), width = Math.ceil(p.depth / count);
+  const chunks = Array.from({ length: count }, (_, c): Chunk => ({ from: c * width, to: Math.min(p.depth, (c + 1) * width), second: false }));
+  if (!second) return chunks;
+  const joins = count === 1 && p.depth * taps + second.product.depth <= 2 * chunk;
+  return joins ? [{ ...chunks[0]!, second: true }] : [...chunks, { from: 0, to: 0, second: true }];
+}
+
+/** Columns of a chunk for a group, taps outermost as neighbouring channels are neighbours in memory. */
+function columnsOf({ product: p, geometry, second }: StreamPlan, phase: number, group: number, { from, to, second: more }: Chunk): Columns {
+  const columns = { offsets: [] as number[], masks: [] as number[], weights: [] as number[] };
   for (const { tap } of tapsOf(p.window)) {
     const place = geometry.places[phase]![tap]!;
     for (let c = from; c < to; c++) {
@@ -59,30 +79,36 @@ function columnsOf({ product: p, geometry }: StreamPlan, phase: number, group: n
       columns.weights.push((tap * p.depth + c) * p.rows);
     }
   }
-  return columns;
+  const first = columns.offsets.length;
+  for (let c = 0; more && second && c < second.product.depth; c++) {
+    columns.offsets.push(second.geometry.places[phase]![0]!.offset + 64 * c);
+    columns.masks.push(0);
+    columns.weights.push(c * p.rows);
+  }
+  return { ...columns, second: first };
 }
 
 /** The functions of an output phase in order of execution: chunks outermost. */
 export function streamFunctions(plan: StreamPlan, phase: number, prefix: string): StreamFunction[] {
-  const { product: p, geometry, finish } = plan, taps = tapsOf(p.window).length;
-  const chunks = Math.max(1, Math.ceil((p.depth * taps) / plan.chunk)), width = Math.ceil(p.depth / chunks);
+  const { product: p, geometry, finish, second } = plan, chunks = chunksOf(plan);
   const blocks = rowBlocks(plan.order, p.group), perGroup = p.rows / p.group;
   const functions: StreamFunction[] = [];
-  const steps = { x: geometry.step, x2: 0, y: plan.yStep, r: finish.residualStep ?? 0 };
-  for (let c = 0; c < chunks; c++) {
-    const first = c === 0, last = c === chunks - 1;
-    const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, c * width, Math.min(p.depth, (c + 1) * width)));
+  const steps = { x: geometry.step, x2: second?.geometry.step ?? 0, y: plan.yStep, r: finish.residualStep ?? 0 };
+  chunks.forEach((chunk, c) => {
+    const first = c === 0, last = c === chunks.length - 1;
+    const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, chunk));
+    const part = chunk.to === 0 ? ', the second source' : chunks.length > 1 ? `, channels ${chunk.from} to ${chunk.to - 1}` : '';
     for (const block of blocks) {
       const own = columns[Math.floor(block[0]! / perGroup)]!, rows = block.map((r) => 64 * r);
       functions.push({
         name: `${prefix}${functions.length}`,
-        doc: [`${plan.title}: rows ${rowText(block)}${chunks > 1 ? `, channels ${c * width} to ${Math.min(p.depth, (c + 1) * width) - 1}` : ''}`],
+        doc: [`${plan.title}: rows ${rowText(block)}${part}`],
         rows, ...(first ? { start: { bias: Float32Array.from(block, (r) => finish.bias[r]!), ...(finish.residualStep === undefined ? {} : { residual: rows }) } } : {}),
         ...(last ? { finish: { clamp: finish.clamp, mask: geometry.keeps ? geometry.maskCount : 0 } } : {}),
-        ...products(own, block, p.weights), maskCount: geometry.maskCount, steps, tiles: Math.max(...geometry.segments.map((s) => s.tiles)),
+        ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: Math.max(...geometry.segments.map((s) => s.tiles)),
       });
     }
-  }
+  });
   return functions;
 }
 
@@ -92,14 +118,17 @@ function rowText(rows: readonly number[]): string {
   return consecutive ? (rows.length === 1 ? `${rows[0]}` : `${rows[0]} to ${rows.at(-1)}`) : rows.join(' ');
 }
 
-function products(columns: Columns, rows: readonly number[], weights: Float32Array): Pick<StreamFunction, 'columnCount' | 'offsets' | 'sources' | 'columnMasks' | 'starts' | 'rowOf' | 'weights'> {
+function products(columns: Columns, rows: readonly number[], first: Float32Array, second = first): Pick<StreamFunction, 'columnCount' | 'offsets' | 'sources' | 'columnMasks' | 'starts' | 'rowOf' | 'weights'> {
   let count = 0;
-  for (const base of columns.weights) for (const r of rows) if (weights[base + r] !== 0) count++;
+  columns.weights.forEach((base, k) => {
+    const weights = k < columns.second ? first : second;
+    for (const r of rows) if (weights[base + r] !== 0) count++;
+  });
   const offsets = new Int32Array(columns.offsets.length), columnMasks = new Uint8Array(offsets.length), starts = new Uint32Array(offsets.length + 1);
-  const rowOf = new Uint8Array(count), values = new Float32Array(count);
+  const rowOf = new Uint8Array(count), sources = new Uint8Array(offsets.length), values = new Float32Array(count);
   let columnCount = 0, next = 0;
   columns.weights.forEach((base, k) => {
-    const before = next;
+    const before = next, weights = k < columns.second ? first : second;
     for (let i = 0; i < rows.length; i++) {
       const w = weights[base + rows[i]!]!;
       if (w === 0) continue;
@@ -109,11 +138,12 @@ function products(columns: Columns, rows: readonly number[], weights: Float32Arr
     if (next === before) return;
     offsets[columnCount] = columns.offsets[k]!;
     columnMasks[columnCount] = columns.masks[k]!;
+    sources[columnCount] = k < columns.second ? 0 : 1;
     starts[columnCount++] = before;
   });
   starts[columnCount] = next;
   return {
-    columnCount, offsets: offsets.slice(0, columnCount), sources: new Uint8Array(columnCount), columnMasks: columnMasks.slice(0, columnCount),
+    columnCount, offsets: offsets.slice(0, columnCount), sources: sources.slice(0, columnCount), columnMasks: columnMasks.slice(0, columnCount),
     starts: starts.slice(0, columnCount + 1), rowOf, weights: values,
   };
 }

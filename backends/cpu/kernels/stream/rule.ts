@@ -1,19 +1,19 @@
 /** Sparse (and dense) products between tile layouts as straight-line code. */
 import { tapsOf } from '../../../../compiler/core/window.js';
 import { LANES, phaseVectors, vectorStride, type Layout } from '../../../../compiler/ir/layout.js';
-import { valueOf } from '../../../../compiler/ir/types.js';
+import { operandsOf, typeOf, valueOf, type Graph, type Node, type ValueId } from '../../../../compiler/ir/types.js';
 import { nullPointer, pointer, asIndex } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
-import type { StreamFunction } from '../../../../compiler/kir/stream.js';
+import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
-import { matchEpilogue, type EpilogueOperand } from './epilogue.js';
-import { chunkColumns, streamFunctions } from './functions.js';
-import { productGeometry } from './geometry.js';
-import { streamProduct } from './product.js';
+import { matchEpilogue, type EpilogueOperand, type StreamEpilogue } from './epilogue.js';
+import { chunkColumns, streamFunctions, type StreamPlan } from './functions.js';
+import { productGeometry, type ProductGeometry } from './geometry.js';
+import { streamProduct, type StreamProduct } from './product.js';
 import { rowOrder } from './row-order.js';
 
 /** Elements between the first tile of `r` and that of the segment, where `y` is at `at`: same grid, own halo and pitch. */
@@ -35,56 +35,91 @@ const besides = (r: Layout, y: Layout, joined: boolean): boolean =>
   r.over === 'pixels' ? y.over === 'pixels' && r.phases === y.phases && r.rows === y.rows && r.columns === y.columns
     : y.over === 'images' && (!joined || (r.rows === y.rows && r.columns === y.columns && r.top === y.top && r.left === y.left));
 
+/** A product between tiles: what it computes, where, and what is done with it. */
+interface Described {
+  readonly product: StreamProduct;
+  readonly geometry: ProductGeometry;
+  readonly epilogue: StreamEpilogue;
+}
+
+function describe(graph: Graph, node: Node): Described | undefined {
+  const [x, w] = node.inputs.map((id) => valueOf(graph, id)), y = valueOf(graph, node.outputs[0]!);
+  if (!x?.layout || !y.layout) return undefined;
+  const product = streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), w?.constant);
+  if (typeof product === 'string') return undefined;
+  const geometry = productGeometry(product.window, x.layout, y.layout);
+  const operands = (node.epilogue?.inputs ?? []).map((id): EpilogueOperand => {
+    const v = valueOf(graph, id);
+    return v.constant ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
+  });
+  const epilogue = matchEpilogue(node.epilogue?.expr, operands, y.type.shape);
+  return typeof geometry === 'string' || !epilogue ? undefined : { product, geometry, epilogue };
+}
+
+/** The 1x1 product that only computes the residual of this one: its columns can join this one's. */
+function shortcutOf(graph: Graph, node: Node, main: Described, residual: ValueId): { readonly node: Node; readonly described: Described } | undefined {
+  const producer = graph.nodes.find((n) => n.outputs.includes(residual));
+  if (!producer || graph.outputs.some((o) => o.value === residual) || graph.nodes.some((n) => n !== node && operandsOf(n).includes(residual))) return undefined;
+  if (producer.kind === 'reshape') return shortcutOf(graph, producer, main, producer.inputs[0]!);
+  const d = describe(graph, producer);
+  if (!d) return undefined;
+  const { product, epilogue, geometry } = d, clamped = epilogue.clamp.low !== -Infinity || epilogue.clamp.high !== Infinity;
+  const alike = geometry.segments.length === main.geometry.segments.length && geometry.segments.every((s, i) => s.tiles === main.geometry.segments[i]!.tiles && s.phase === main.geometry.segments[i]!.phase);
+  return tapsOf(product.window).length === 1 && product.group === 1 && main.product.group === 1 && !clamped && epilogue.residual === undefined && alike ? { node: producer, described: d } : undefined;
+}
+
 export function streamRule(isa: Isa): KernelRule {
-  const candidates = (request: KernelRequest): KernelCandidate[] => {
-    const { graph, node, inputs, outputs, constants } = request, x = inputs[0]!, y = outputs[0]!;
-    if (!x.layout || !y.layout) return [];
-    const product = streamProduct(node, inputs, constants[1]);
-    if (typeof product === 'string') return [];
-    const geometry = productGeometry(product.window, x.layout, y.layout);
-    if (typeof geometry === 'string') return [];
-    const operands = (node.epilogue?.inputs ?? []).map((id): EpilogueOperand => {
-      const v = valueOf(graph, id);
-      return v.constant ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
-    });
-    const epilogue = matchEpilogue(node.epilogue?.expr, operands, y.shape);
-    if (!epilogue) return [];
-    const residual = epilogue.residual === undefined ? undefined : request.epilogue!.inputs[epilogue.residual]!;
-    if (residual && (!residual.layout || !besides(residual.layout, y.layout, geometry.segments.length === 1))) return [];
-    const taps = tapsOf(product.window).length, tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length;
-    const cost = costOf(isa, product, tiles * geometry.places.length, geometry.places.length), { density } = cost;
-    const plan = {
-      product, geometry, yStep: 4 * vectorStride(y.layout), order: rowOrder(product), chunk: chunkColumns(density, taps),
-      finish: { bias: epilogue.bias, clamp: epilogue.clamp, ...(residual ? { residualStep: 4 * vectorStride(residual.layout!) } : {}) },
-      title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name,
+  const candidates = ({ graph, node, inputs, outputs, epilogue: bound }: KernelRequest): KernelCandidate[] => {
+    const main = describe(graph, node), x = inputs[0]!, y = outputs[0]!;
+    if (!main) return [];
+    const { product, geometry, epilogue } = main;
+    const operand = epilogue.residual, given = operand === undefined ? undefined : bound!.inputs[operand]!;
+    if (given && (!given.layout || !besides(given.layout, y.layout!, geometry.segments.length === 1))) return [];
+    const shortcut = operand === undefined ? undefined : shortcutOf(graph, node, main, node.epilogue!.inputs[operand]!), second = shortcut?.described;
+    const residual = shortcut ? undefined : given;
+    const tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
+    const costs = [product, ...(second ? [second.product] : [])].map((p) => costOf(isa, p, tiles * phases, phases));
+    const products = costs.reduce((n, c) => n + c.products, 0), nanoseconds = costs.reduce((n, c) => n + c.nanoseconds, 0);
+    const weights = product.weights.length + (second?.product.weights.length ?? 0), density = products / weights;
+    const plan: StreamPlan = {
+      product, geometry, yStep: 4 * vectorStride(y.layout!), order: rowOrder(product), chunk: chunkColumns(density, tapsOf(product.window).length),
+      finish: { bias: epilogue.bias.map((b, i) => b + (second?.epilogue.bias[i] ?? 0)), clamp: epilogue.clamp, ...(residual ? { residualStep: 4 * vectorStride(residual.layout!) } : {}) },
+      title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name, ...(second ? { second } : {}),
     };
-    const zeros = Math.round(1000 * (1 - density)) / 10;
     return [{
       choice: {
-        status: density < 1 ? 'sparse-kernel' : 'dense-kernel', kernel: `stream ${LANES}x31`,
-        reason: `${zeros} % of the weights are zero: ${cost.products} products a tile in straight-line code, predicted ${Math.round(cost.nanoseconds / 100) / 10} us`,
+        status: products < weights ? 'sparse-kernel' : 'dense-kernel', kernel: `stream ${LANES}x${MAX_ROWS}`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products a tile in straight-line code${shortcut ? `, those of ${shortcut.node.origins[0]?.node ?? 'the shortcut'} among them` : ''}`,
       },
-      nanoseconds: cost.nanoseconds,
+      nanoseconds,
       // the weights are in the code: what stays of the operand is nothing
       pack: () => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]),
-      ...(residual ? { inPlace: [node.inputs.length + epilogue.residual!] } : {}),
+      ...(residual ? { inPlace: [node.inputs.length + operand!] } : {}),
+      ...(shortcut ? { absorbs: [shortcut.node] } : {}),
       finishes: true,
-      build: (k) => buildCalls(k, x, y, residual, geometry, (phase, prefix) => streamFunctions(plan, phase, prefix)),
+      build: (k) => buildCalls(k, plan, { x, y, residual, x2: shortcut && k.operand(shortcut.node.inputs[0]!, 'x2') }),
     }];
   };
   return { name: 'stream', tiles: true, candidates };
 }
 
+interface Tensors {
+  readonly x: TensorRef;
+  readonly y: TensorRef;
+  readonly residual: TensorRef | undefined;
+  /** Source of the second product. */
+  readonly x2: TensorRef | undefined;
+}
+
 /** Every function of a phase on all of its segments before the next function: code and weights are read once. */
-function buildCalls(k: KernelBuilder, x: TensorRef, y: TensorRef, residual: TensorRef | undefined, geometry: Exclude<ReturnType<typeof productGeometry>, string>,
-  functionsOf: (phase: number, prefix: string) => readonly StreamFunction[]): Stmt[] {
-  const masks = geometry.maskCount === 0 ? undefined
-    : k.constant('masks', { kind: 'dense', dtype: 'u16', shape: [geometry.masks.length], data: geometry.masks });
+function buildCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual, x2 }: Tensors): Stmt[] {
+  const { geometry, second } = plan, { maskCount } = geometry;
+  const masks = maskCount === 0 ? undefined : k.constant('masks', { kind: 'dense', dtype: 'u16', shape: [geometry.masks.length], data: geometry.masks });
   const calls = geometry.places.flatMap((_, phase) => {
-    const segments = geometry.segments.filter((s) => s.phase === phase);
-    return functionsOf(phase, geometry.places.length > 1 ? `p${phase}_` : 's').flatMap((f) => segments.map((s) => k.callStream(f,
-      pointer(x.param, s.x), asIndex(s.tiles), masks === undefined ? nullPointer : pointer(masks, s.masks * geometry.maskCount), nullPointer, pointer(y.param, s.y),
-      residual ? pointer(residual.param, residualAt(residual.layout!, y.layout!, s.y)) : nullPointer)));
+    const segments = geometry.segments.flatMap((s, i) => (s.phase === phase ? [{ ...s, x2: second?.geometry.segments[i]!.x ?? 0 }] : []));
+    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's').flatMap((f) => segments.map((s) => k.callStream(f,
+      pointer(x.param, s.x), asIndex(s.tiles), masks === undefined ? nullPointer : pointer(masks, s.masks * maskCount), x2 ? pointer(x2.param, s.x2) : nullPointer,
+      pointer(y.param, s.y), residual ? pointer(residual.param, residualAt(residual.layout!, y.layout!, s.y)) : nullPointer)));
   });
   // lanes outside the image are masked in the code; margins around images are not of its tiles
   return [...calls, ...(y.layout!.over === 'pixels' ? haloStatements(k, y) : clearStatements(k, y))];
