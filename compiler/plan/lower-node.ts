@@ -1,0 +1,129 @@
+/** One node as a kernel: the cheapest candidate of the target, else the operator's own loop nest. */
+import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
+import { coreOp } from '../core/index.js';
+import { identifier } from '../emit/writer.js';
+import { macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
+import { dtypes } from '../ir/dtype.js';
+import { formatFormula } from '../ir/formula.js';
+import type { LayoutDecision } from '../ir/layout-choice.js';
+import type { Tensor } from '../ir/tensor.js';
+import { contiguousStrides, elementCount, formatType, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
+import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
+import { withoutUnread } from '../kir/prune.js';
+import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
+import { finishTiles } from './finish-tiles.js';
+import type { LayerChoice, PlanStep } from './types.js';
+
+const roleNames: Readonly<Record<string, readonly string[]>> = { conv: ['x', 'w'], matmul: ['a', 'b'] };
+
+export interface DraftStep {
+  readonly step: Omit<PlanStep, 'args'>;
+  /** Value, scratch size or constant behind each parameter. */
+  readonly operands: readonly Operand[];
+  /** Operands that the kernel may overwrite, where it says so. */
+  readonly inPlace?: readonly number[];
+  /** Nodes that are part of this step and become none of their own. */
+  readonly absorbs: readonly NodeId[];
+}
+export type Operand =
+  | { readonly kind: 'value'; readonly id: ValueId }
+  | { readonly kind: 'constant'; readonly tensor: Tensor; readonly name: string }
+  | { readonly kind: 'scratch'; readonly bytes: number };
+
+/** From this share of zeros on, a product that multiplies by them anyway says so. */
+const NOTABLE_ZEROS = 0.2;
+
+/** Zeros that no kernel skips are part of the reason: the report must not look as if there were none. */
+function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[], decision?: LayoutDecision): LayerChoice {
+  const weights = factors.flatMap((t) => (t && t.shape.length >= 2 ? [t] : [])).map((t) => sparsityOf(t, zeroValueOf(t)).zeroFraction);
+  const zeros = Math.max(0, ...weights);
+  if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
+  const why = decision ? ` (${decision.reason})` : '';
+  return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero${why}` };
+}
+
+/** The tensors that a node's kernel sees, under their parameters' names. */
+function requestOf(graph: Graph, node: Node, ref: (id: ValueId, name: string) => TensorRef): KernelRequest {
+  const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
+  const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
+  return {
+    graph, node, inputs: node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`)), constants: node.inputs.map((id) => valueOf(graph, id).constant),
+    outputs: node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`)),
+    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: extra } satisfies BoundEpilogue } : {}),
+  };
+}
+
+function bestCandidate(graph: Graph, node: Node, target: Target, request: KernelRequest): KernelCandidate | undefined {
+  const inTiles = [...operandsOf(node), ...node.outputs].some((id) => valueOf(graph, id).layout);
+  const candidates = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
+  return candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
+}
+
+/** A parameter and what lies behind it. */
+interface Slot { readonly param: KernelParam; readonly operand: Operand }
+
+/** The kernel's parameters: operands, the epilogue's, results, operands of absorbed nodes, constants of its own, working memory. */
+function slotsOf(graph: Graph, request: KernelRequest, k: KernelBuilder, best: KernelCandidate | undefined, label: string): Slot[] {
+  const { node } = request, packed = best?.pack?.(), absorbed = new Set((best?.absorbs ?? []).flatMap((n) => n.outputs));
+  const read = (id: ValueId, t: TensorRef, form?: Tensor): Slot => {
+    const { constant, name } = valueOf(graph, id), tensor = form ?? constant;
+    const param = form ? { name: t.param, dtype: form.dtype, size: elementCount(form.shape), role: 'const' as const } : paramOf(t, constant ? 'const' : 'in');
+    return { param, operand: tensor ? { kind: 'constant', tensor, name } : { kind: 'value', id } };
+  };
+  return [
+    ...node.inputs.map((id, i) => read(id, request.inputs[i]!, packed?.get(i))),
+    ...(node.epilogue?.inputs ?? []).flatMap((id, i) => (absorbed.has(id) ? [] : [read(id, request.epilogue!.inputs[i]!)])),
+    ...node.outputs.map((id, i): Slot => ({ param: paramOf(request.outputs[i]!, 'out'), operand: { kind: 'value', id } })),
+    ...k.operands.map(({ id, ref }) => read(id, ref)),
+    ...k.constants.map(({ name, tensor }): Slot => ({
+      param: { name, dtype: tensor.dtype, size: elementCount(tensor.shape), role: 'const' }, operand: { kind: 'constant', tensor, name: `${label}_${name}` },
+    })),
+    ...k.scratchParams.map((p): Slot => ({ param: p, operand: { kind: 'scratch', bytes: p.size * dtypes[p.dtype].bytes } })),
+  ];
+}
+
+const loopNest = (target: Target, macs: number): LayerChoice => ({
+  status: 'reference', kernel: 'loop nest',
+  reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
+    : macs === 0 ? 'not a product: the loop nest is all there is to do' : 'no kernel of the target takes these operands',
+});
+
+export function lowerNode(graph: Graph, node: Node, target: Target, index: number, decision?: LayoutDecision): DraftStep {
+  const ref = (id: ValueId, name: string): TensorRef => {
+    const { type, layout } = valueOf(graph, id);
+    return tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
+  };
+  const request = requestOf(graph, node, ref), { inputs, outputs, epilogue } = request;
+  const k = new KernelBuilder(epilogue, ref);
+  for (const t of [...inputs, ...(epilogue?.inputs ?? []), ...outputs]) k.name(t.param);
+  const best = bestCandidate(graph, node, target, request), absorbs = best?.absorbs ?? [];
+  const product: readonly Stmt[] = best ? best.build(k) : withoutUnread(coreOp(node.kind).lower(k, node.attrs, inputs, outputs));
+  const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
+  const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);
+  const choice = withUnusedZeros(best?.choice ?? loopNest(target, macs), macs === 0 ? [] : request.constants, decision);
+  const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
+  const slots = slotsOf(graph, request, k, best, label), origins = [...node.origins, ...absorbs.flatMap((n) => n.origins)];
+  const kernel: Kernel = {
+    name: `n${String(index).padStart(3, '0')}_${node.kind.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}_${label}`,
+    doc: describe(graph, node, choice, [...inputs, ...(epilogue?.inputs ?? []), ...outputs].map((t) => t.param)),
+    origins, params: slots.map((s) => s.param), body, ...(k.routines.length ? { routines: k.routines } : {}),
+  };
+  return {
+    step: { kernel, node: node.id, kind: node.kind, origins, choice: decision ? { ...choice, decision } : choice, macs, outputs: node.outputs },
+    operands: slots.map((s) => s.operand), ...(best?.inPlace ? { inPlace: best.inPlace } : {}), absorbs: absorbs.map((n) => n.id),
+  };
+}
+
+/** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
+function describe(graph: Graph, node: Node, choice: LayerChoice, params: readonly string[]): string[] {
+  const io = (ids: readonly ValueId[], first: number): string =>
+    ids.map((id, i) => `${params[first + i]} = ${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
+  const origin = node.origins.map((o) => `${o.op} '${o.node}'`).join(', ');
+  return [
+    `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
+    `in:  ${io(operandsOf(node), 0)}`,
+    `out: ${io(node.outputs, operandsOf(node).length)}`,
+    ...(node.epilogue ? [`out = ${formatFormula(node.epilogue.expr, [node.kind, ...node.epilogue.inputs.map((id) => valueOf(graph, id).name)])}`] : []),
+    `${choice.status}: ${choice.kernel} (${choice.reason})`,
+  ];
+}
