@@ -27,6 +27,7 @@ export interface OtherLayer {
   readonly why: string;
 }
 
+const COMPUTED = 'no operand is a constant', QUANTISED = 'it is quantised; sparsify before quantising';
 const OPS = ['Conv', 'Gemm', 'MatMul'] as const;
 const nodeName = (n: NodeProto): string => n.name || n.output[0] || n.opType;
 const intAttribute = (n: NodeProto, name: string, fallback: number): number => {
@@ -51,9 +52,9 @@ export function weightsOf(graph: GraphProto, baseDir?: string): { readonly weigh
   const sourceOf = (name: string, depth = 0): Source | string => {
     if (readers.has(name)) return { tensor: name, axes: undefined };
     const n = producers.get(name);
-    if (!n || depth > 8) return 'its weight is computed, not a constant';
-    if (n.opType === 'DequantizeLinear') return 'it is quantised; sparsify before quantising';
-    const below = n.opType === 'Identity' || n.opType === 'Transpose' ? sourceOf(n.input[0] ?? '', depth + 1) : 'its weight is computed, not a constant';
+    if (!n || depth > 8) return COMPUTED;
+    if (n.opType === 'DequantizeLinear') return QUANTISED;
+    const below = n.opType === 'Identity' || n.opType === 'Transpose' ? sourceOf(n.input[0] ?? '', depth + 1) : COMPUTED;
     if (typeof below === 'string' || n.opType === 'Identity') return below;
     const perm = n.attribute.find((a) => a.name === 'perm')?.ints.map(longToNumber);
     const rank = readers.get(below.tensor)!().shape.length, order = perm ?? Array.from({ length: rank }, (_, i) => rank - 1 - i);
@@ -66,7 +67,7 @@ export function weightsOf(graph: GraphProto, baseDir?: string): { readonly weigh
     const operands = n.opType === 'Conv' ? [1] : [1, 0], sources = operands.map((i) => ({ operand: i, source: sourceOf(n.input[i] ?? '') }));
     const constant = sources.find((s): s is { operand: number; source: Source } => typeof s.source !== 'string');
     if (constant) found.push({ n, ...constant });
-    else others.push({ node: nodeName(n), op: n.opType, why: (sources.find((s) => s.source !== 'its weight is computed, not a constant') ?? sources[0]!).source as string });
+    else others.push({ node: nodeName(n), op: n.opType, why: (sources.find((s) => s.source === QUANTISED) ?? sources[0]!).source as string });
   }
   const weighted = new Set(found.map((f) => f.n));
   const before = reach(graph.node, weighted, (n) => n.input, (n) => n.output), after = reach([...graph.node].reverse(), weighted, (n) => n.output, (n) => n.input);
