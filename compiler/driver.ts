@@ -3,19 +3,21 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSyn
 import { basename, dirname, join } from 'node:path';
 import { targets, type TargetName } from '../backends/index.js';
 import type { CpuName } from '../backends/cpu/target.js';
-import type { EmitOptions } from '../backends/types.js';
+import type { EmitOptions, Target } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
 import { selectLayout } from '../passes/select-layout/index.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
 import { modelIdentifier } from './emit/writer.js';
+import type { LayoutDecisions, LayoutSettings } from './ir/layout-choice.js';
 import type { Tensor } from './ir/tensor.js';
 import type { Graph } from './ir/types.js';
 import { buildManifest, type Manifest } from './manifest.js';
 import { importModel } from './onnx/import.js';
 import { buildPlan } from './plan/build.js';
 import type { Plan } from './plan/types.js';
+import { unmetSparsity } from './require-sparse.js';
 
 export interface ModelSource {
   readonly bytes: Uint8Array;
@@ -25,7 +27,7 @@ export interface ModelSource {
   readonly name?: string;
 }
 
-export interface CompileOptions {
+export interface CompileOptions extends LayoutSettings {
   readonly target?: TargetName;
   /** Values of symbolic dimensions, by name or as `input:axis`. */
   readonly dims?: Readonly<Record<string, number>>;
@@ -36,6 +38,10 @@ export interface CompileOptions {
   readonly cpu?: CpuName;
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];
+  /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
+  readonly asm?: EmitOptions['asm'];
+  /** Fails (SPC3201) where a product with at least this percentage of zero weights is not run by a sparse kernel. */
+  readonly requireSparse?: number;
   readonly passes?: PassOptions;
   /** Told when a phase begins (progress). */
   readonly onPhase?: (phase: string) => void;
@@ -45,6 +51,8 @@ export interface CompileResult {
   /** As imported, before any pass. */
   readonly imported: Graph;
   readonly graph: Graph;
+  /** Why nodes of the graph run in rows or in tiles. */
+  readonly decisions: LayoutDecisions;
   readonly plan: Plan;
   readonly manifest: Manifest;
   /** By path relative to the output folder, manifest.json included. */
@@ -54,6 +62,33 @@ export interface CompileResult {
 }
 
 const spcVersion = (): string => (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
+
+/** Chooses layouts where the target has several. @throws SpcError SPC1019, SPC3202 where settings cannot be met */
+export function chooseLayouts(graph: Graph, target: Target, settings: LayoutSettings): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
+  if (target.layouts) return selectLayout(graph, target.layouts, settings);
+  const fixed = Object.keys(settings.layouts ?? {});
+  if (fixed.length > 0) {
+    throw new SpcError([{ code: 'SPC3202', severity: 'error', message: `${fixed.join(', ')}: target ${target.name} has row-major activations only`, hint: 'leave out --layout, or use --target=cpu' }]);
+  }
+  return { graph, decisions: new Map() };
+}
+
+/** A plan as files, and what the manifest says of them. */
+export function emitModel(plan: Plan, target: Target, options: Omit<EmitOptions, 'onCode'>, about: Pick<Manifest, 'options' | 'model' | 'diagnostics'>): Pick<CompileResult, 'manifest' | 'files'> {
+  const spc = spcVersion(), codeBytes = new Map<number, number>();
+  const header = [`spc ${spc}; target ${target.name}: ${target.doc}`, `model sha256 ${about.model.sha256}, producer ${about.model.producer || 'unknown'}`, ...options.header];
+  const emitted = target.emit(plan, { ...options, header, onCode: (step, bytes) => { codeBytes.set(step, bytes); } });
+  const manifest = buildManifest(plan, {
+    spc, name: options.name, ...about, sources: [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f)), compileFlags: target.compileFlags,
+  }, codeBytes);
+  return { manifest, files: new Map<string, string | Uint8Array>([...emitted, ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`]]) };
+}
+
+/** As manifest.json shows them: only what was asked for, but for what decides everything. */
+const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse }: CompileOptions): Manifest['options'] => ({
+  target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}),
+  ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}),
+});
 
 /**
  * Compiles a model in memory.
@@ -71,21 +106,16 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const optimised = runPasses(imported.graph, pipelineFor(target), options.passes ?? {});
 
   phase('plan');
-  const { graph, decisions } = target.layouts ? selectLayout(optimised.graph, target.layouts) : { graph: optimised.graph, decisions: new Map() };
+  const { graph, decisions } = chooseLayouts(optimised.graph, target, options);
   const plan = buildPlan(graph, target, decisions);
+  const unmet = options.requireSparse === undefined ? [] : unmetSparsity(graph, plan, options.requireSparse);
+  if (unmet.length > 0) throw new SpcError(unmet);
 
   phase('emit');
-  const version = spcVersion();
-  const diagnostics = [...imported.diagnostics, ...optimised.diagnostics];
-  const shown = { target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: options.weights ?? 'auto', dims: options.dims ?? {} };
-  const header = [`spc ${version}; target ${target.name}: ${target.doc}`, `model sha256 ${imported.info.sha256}, producer ${imported.info.producer || 'unknown'}`];
-  const emitted = target.emit(plan, { name, header, weights: options.weights ?? 'auto' });
-  const manifest = buildManifest(plan, {
-    spc: version, name, options: shown, model: { name: source.name ?? name, sha256: imported.info.sha256, producer: imported.info.producer },
-    sources: [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f)), compileFlags: target.compileFlags, diagnostics,
-  });
-  const files = new Map<string, string | Uint8Array>([...emitted, ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`]]);
-  return { imported: imported.graph, graph, plan, manifest, files, diagnostics, passRuns: optimised.runs };
+  const diagnostics = [...imported.diagnostics, ...optimised.diagnostics], { sha256, producer } = imported.info;
+  const emitted = emitModel(plan, target, { name, header: [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
+    { options: shownOptions(target, options), model: { name: source.name ?? name, sha256, producer }, diagnostics });
+  return { imported: imported.graph, graph, decisions, plan, ...emitted, diagnostics, passRuns: optimised.runs };
 }
 
 /** Reads a model file. @throws SpcError SPC1001 */

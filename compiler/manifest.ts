@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { Diagnostic } from './diagnostics/diagnostic.js';
 import { bytesOfType } from './ir/analysis.js';
 import { dtypes, type DType } from './ir/dtype.js';
-import type { Plan, PlanPort } from './plan/types.js';
+import { isRejected, type LayoutDecision, type LayoutOption, type RejectedOption } from './ir/layout-choice.js';
+import type { Plan, PlanPort, PlanStep } from './plan/types.js';
 
 const count = z.number().int().nonnegative();
 const list = <T extends z.ZodType>(item: T) => z.array(item).readonly();
@@ -13,6 +14,20 @@ const portSchema = z.object({
   dtype: z.enum(Object.keys(dtypes) as [DType, ...DType[]]),
   shape: list(count),
   bytes: count,
+}).readonly();
+
+/** One way to run a layer. */
+const candidateSchema = z.object({
+  layout: z.enum(['rows', 'pixels', 'images']),
+  kernel: z.string(),
+  form: z.enum(['assembly', 'tables']).optional(),
+  /** Predicted, or measured where it says so; absent where it was not to be had. */
+  nanoseconds: z.number().nonnegative().optional(),
+  measured: z.boolean().optional(),
+  /** Of code and packed weights, predicted. */
+  bytes: z.number().nonnegative().optional(),
+  chosen: z.boolean(),
+  reason: z.string(),
 }).readonly();
 
 const layerSchema = z.object({
@@ -25,6 +40,15 @@ const layerSchema = z.object({
   schedule: z.string(),
   reason: z.string(),
   macs: count,
+  /** Multiply-adds whose weight is not zero. */
+  nonZeroMacs: count,
+  /** Of a product with constant weights. */
+  weights: z.object({ elements: count, nonZeros: count }).readonly().optional(),
+  /** Predicted, or measured with --tune. */
+  nanoseconds: z.number().nonnegative().optional(),
+  /** Straight-line code or tables, with the weights in them. */
+  codeBytes: count,
+  candidates: list(candidateSchema),
 }).readonly();
 
 /** The file's format and its type at once. Anybody may have edited a build folder: names are safe as file names and symbols. */
@@ -42,6 +66,9 @@ export const manifestSchema = z.object({
   unsharedBytes: count,
   weightBytes: count,
   macs: count,
+  nonZeroMacs: count,
+  /** Straight-line code and tables of all layers, with the weights in them. */
+  codeBytes: count,
   layers: list(layerSchema),
   sources: list(z.string().regex(/^[\w.-]+$/)),
   compileFlags: list(z.string()),
@@ -54,16 +81,34 @@ export type Port = z.infer<typeof portSchema>;
 
 const port = (p: PlanPort): Port => ({ name: p.name, dtype: p.type.dtype, shape: p.type.shape, bytes: bytesOfType(p.type) });
 
-export function buildManifest(plan: Plan, about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>): Manifest {
+type Candidate = z.infer<typeof candidateSchema>;
+
+/** What a decision was made among: the chosen one first. */
+function candidatesOf({ chosen, others, reason }: LayoutDecision): Candidate[] {
+  const lost = (o: LayoutOption): string => (o.nanoseconds > chosen.nanoseconds
+    ? `${(o.nanoseconds / chosen.nanoseconds).toPrecision(3)} times as long` : 'faster alone, but conversions around it would cost more than it gains');
+  const row = (o: LayoutOption | RejectedOption, why: string): Candidate => ({ ...o, kernel: o.kernel || 'loop nest', chosen: o === chosen, reason: why });
+  return [row(chosen, reason), ...others.map((o) => row(o, isRejected(o) ? o.reason : lost(o)))];
+}
+
+/** Each weight takes part in as many multiply-adds as any other. */
+const nonZeroMacs = ({ macs, weights }: PlanStep): number => (weights && weights.elements > 0 ? Math.round((macs * weights.nonZeros) / weights.elements) : macs);
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+/** @param codeBytes of the steps that have code or tables beside their C */
+export function buildManifest(plan: Plan, about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>, codeBytes: ReadonlyMap<number, number> = new Map()): Manifest {
   return {
     schemaVersion: 1, spc: about.spc, name: about.name, target: plan.target, options: about.options, model: about.model,
     inputs: plan.inputs.map(port), outputs: plan.outputs.map(port),
     arenaBytes: plan.arenaBytes, unsharedBytes: plan.unsharedBytes,
-    weightBytes: plan.constants.reduce((s, c) => s + bytesOfType(c.tensor), 0),
-    macs: plan.steps.reduce((s, x) => s + x.macs, 0),
+    weightBytes: sum(plan.constants.map((c) => bytesOfType(c.tensor))),
+    macs: sum(plan.steps.map((s) => s.macs)), nonZeroMacs: sum(plan.steps.map(nonZeroMacs)), codeBytes: sum([...codeBytes.values()]),
     layers: plan.steps.map((s, index) => ({
       index, kernel: s.kernel.name, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind,
-      status: s.choice.status, schedule: s.choice.kernel, reason: s.choice.reason, macs: s.macs,
+      status: s.choice.status, schedule: s.choice.kernel, reason: s.choice.reason, macs: s.macs, nonZeroMacs: nonZeroMacs(s),
+      ...(s.weights ? { weights: s.weights } : {}), ...(s.nanoseconds === undefined ? {} : { nanoseconds: s.nanoseconds }),
+      codeBytes: codeBytes.get(index) ?? 0, candidates: s.choice.decision ? candidatesOf(s.choice.decision) : [],
     })),
     sources: about.sources, compileFlags: about.compileFlags, diagnostics: about.diagnostics,
   };

@@ -114,7 +114,7 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   });
   const lines = kernels.reduce((n, k) => n + k.split('\n').length, 0);
   const split = lines > LINES_PER_FILE;
-  const streams = streamFiles(plan, isa, name, top, options.header);
+  const streams = streamFiles(plan, isa, top, options);
   for (const [file, content] of streams) files.set(file, content);
   const runtime = ['spc_math.h', 'spc_vector.h', ...(kernels.some((k) => k.includes('spc_tiles_')) ? ['spc_tiles.h'] : [])];
   const includes = [...runtime, ...(streams.size ? [`${name}_streams.h`] : [])].map((f) => `#include "${f}"\n`).join('');

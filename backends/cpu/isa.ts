@@ -1,4 +1,6 @@
 /** Instruction sets as the kernel generators see them: one row each. */
+import type { StreamForm } from '../../compiler/ir/layout-choice.js';
+
 export interface Isa {
   readonly name: 'x86-64-v4' | 'x86-64-v3' | 'generic';
   /** f32 lanes of a vector register, and how many there are. */
@@ -11,8 +13,8 @@ export interface Isa {
   readonly latency: number;
   /** Cycles a nanosecond, to tell time. */
   readonly clock: number;
-  /** Form of straight-line sparse products: machine code, or tables for a loop in C. */
-  readonly streams: 'assembly' | 'tables';
+  /** Fastest form of straight-line sparse products; tables run everywhere. */
+  readonly streams: StreamForm;
   /** Compiler flags that enable it. */
   readonly flags: readonly string[];
 }
@@ -31,3 +33,6 @@ export const isas: { readonly [N in Isa['name']]: Isa } = {
     name: 'generic', lanes: 4, registers: 16, fma: { full: 1, narrow: 1 }, loads: { full: 2, narrow: 2 }, latency: 7, clock: 3, streams: 'tables', flags: [],
   },
 };
+
+/** Forms of straight-line products that code for the instruction set may have, the fastest first. */
+export const streamForms = (isa: Isa): readonly StreamForm[] => (isa.streams === 'assembly' ? ['assembly', 'tables'] : ['tables']);

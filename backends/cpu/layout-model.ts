@@ -7,7 +7,7 @@ import { tensorRef } from '../../compiler/kir/kernel-builder.js';
 import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { KernelRequest, KernelRule } from '../types.js';
-import type { Isa } from './isa.js';
+import { streamForms, type Isa } from './isa.js';
 import { costOf } from './kernels/stream/cost.js';
 import { matchEpilogue, type EpilogueOperand } from './kernels/stream/epilogue.js';
 import { streamProduct, type StreamProduct } from './kernels/stream/product.js';
@@ -76,19 +76,50 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
   const product = (graph: Graph, node: Node): StreamProduct | string =>
     streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), node.inputs[1] === undefined ? undefined : valueOf(graph, node.inputs[1]).constant);
 
-  function productInTiles(graph: Graph, node: Node, over: Layout['over']): LayoutOption | RejectedOption {
+  function productInTiles(graph: Graph, node: Node, over: Layout['over']): readonly (LayoutOption | RejectedOption)[] {
     const p = product(graph, node), kernel = 'stream', y = typeOf(graph, node.outputs[0]!).shape;
-    if (typeof p === 'string') return { layout: over, kernel, reason: p };
+    if (typeof p === 'string') return [{ layout: over, kernel, reason: p }];
     const strange = (over === 'pixels' && node.kind === 'conv' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
-    if (strange) return { layout: over, kernel, reason: strange };
+    if (strange) return [{ layout: over, kernel, reason: strange }];
     const tiles = tilesOf(y, over, node.kind === 'conv');
     if (isDepthwise(p)) {
       // loads, shifts and sums of a tap take 1.7 cycles a vector
-      return { layout: over, kernel: 'depthwise tiles', nanoseconds: (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock, bytes: p.weights.length * 4 };
+      return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock, bytes: p.weights.length * 4 }];
     }
-    const cost = costOf(isa, p, tiles), label = `${kernel} (${(100 * (1 - cost.density)).toFixed(1)} % zeros)`;
-    if (cost.bytes > LAYER_BUDGET) return { layout: over, kernel: label, reason: `its code would take ${Math.round(cost.bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` };
-    return { layout: over, kernel: label, nanoseconds: cost.nanoseconds + (epilogueFits(graph, node) ? 0 : passing(graph, node)), bytes: cost.bytes };
+    const extra = epilogueFits(graph, node) ? 0 : passing(graph, node);
+    return streamForms(isa).map((form): LayoutOption | RejectedOption => {
+      const { density, bytes, nanoseconds } = costOf(isa, p, tiles, 1, form), label = `${form === 'tables' ? 'stream tables' : kernel} (${(100 * (1 - density)).toFixed(1)} % zeros)`;
+      return form === 'assembly' && bytes > LAYER_BUDGET
+        ? { layout: over, kernel: label, form, reason: `its code would take ${Math.round(bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` }
+        : { layout: over, kernel: label, form, nanoseconds: nanoseconds + extra, bytes };
+    });
+  }
+
+  function inTiles(graph: Graph, node: Node, over: Layout['over']): LayoutOption | RejectedOption | readonly (LayoutOption | RejectedOption)[] {
+    const none = (reason: string): RejectedOption => ({ layout: over, kernel: node.kind, reason });
+    const x = node.inputs[0] === undefined ? undefined : typeOf(graph, node.inputs[0]), y: TensorType = typeOf(graph, node.outputs[0]!);
+    const same = (): LayoutOption => ({ layout: over, kernel: node.kind, nanoseconds: passing(graph, node) + CALL_NANOSECONDS, bytes: 0 });
+    if (!x || node.outputs.length !== 1 || x.dtype !== 'f32' || y.shape.length === 0 || elementCount(y.shape) === 0) return none('no kernel in tiles');
+    switch (node.kind) {
+      case 'conv': case 'matmul': return productInTiles(graph, node, over);
+      case 'elementwise': {
+        const strange = strangeOperand(graph, node);
+        return strange ? none(strange) : same();
+      }
+      case 'pool': {
+        const strange = node.attrs.layout !== 'nsc' || node.attrs.indices ? 'not a plain pool' : (over === 'pixels' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
+        return strange ? none(strange) : same();
+      }
+      case 'reduce': {
+        const pixels = x.shape.length === 4 && node.attrs.op === 'sum' && !node.attrs.map && node.attrs.axes.length === 2 && node.attrs.axes.every((a, i) => a === i + 1);
+        return pixels && over === 'pixels' ? same() : none('not a sum over the pixels');
+      }
+      case 'normalize': return node.attrs.axes.length === 1 && node.attrs.axes[0] === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
+      case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
+      // another name of the same memory, as long as channels stay channels
+      case 'reshape': return x.shape.at(-1) === y.shape.at(-1) && over === 'pixels' ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
+      default: return none('no kernel in tiles');
+    }
   }
 
   return {
@@ -103,31 +134,6 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
       return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? (node.kind === 'reshape' ? 0 : passing(graph, node)), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
     },
-    tiles(graph, node, over) {
-      const none = (reason: string): RejectedOption => ({ layout: over, kernel: node.kind, reason });
-      const x = node.inputs[0] === undefined ? undefined : typeOf(graph, node.inputs[0]), y: TensorType = typeOf(graph, node.outputs[0]!);
-      const same = (): LayoutOption => ({ layout: over, kernel: node.kind, nanoseconds: passing(graph, node) + CALL_NANOSECONDS, bytes: 0 });
-      if (!x || node.outputs.length !== 1 || x.dtype !== 'f32' || y.shape.length === 0 || elementCount(y.shape) === 0) return none('no kernel in tiles');
-      switch (node.kind) {
-        case 'conv': case 'matmul': return productInTiles(graph, node, over);
-        case 'elementwise': {
-          const strange = strangeOperand(graph, node);
-          return strange ? none(strange) : same();
-        }
-        case 'pool': {
-          const strange = node.attrs.layout !== 'nsc' || node.attrs.indices ? 'not a plain pool' : (over === 'pixels' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
-          return strange ? none(strange) : same();
-        }
-        case 'reduce': {
-          const pixels = x.shape.length === 4 && node.attrs.op === 'sum' && !node.attrs.map && node.attrs.axes.length === 2 && node.attrs.axes.every((a, i) => a === i + 1);
-          return pixels && over === 'pixels' ? same() : none('not a sum over the pixels');
-        }
-        case 'normalize': return node.attrs.axes.length === 1 && node.attrs.axes[0] === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
-        case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
-        // another name of the same memory, as long as channels stay channels
-        case 'reshape': return x.shape.at(-1) === y.shape.at(-1) && over === 'pixels' ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
-        default: return none('no kernel in tiles');
-      }
-    },
+    tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };
 }

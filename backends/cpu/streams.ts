@@ -1,8 +1,10 @@
-/** The stream functions of a plan, in the form that the instruction set takes: assembly around a binary, or C over tables. */
+/** The stream functions of a plan: assembly around a binary, C over tables, or both where some layers' code would be too large. */
 import { binarySource, INCLUDE_LIMIT, weightsInclude } from '../../compiler/emit/weights.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
+import type { StreamForm } from '../../compiler/ir/layout-choice.js';
 import type { StreamFunction } from '../../compiler/kir/stream.js';
 import type { Plan, PlanStep } from '../../compiler/plan/types.js';
+import type { EmitOptions } from '../types.js';
 import type { Isa } from './isa.js';
 import { assemblyFile, streamPrototypes } from './stream/assembly-file.js';
 import { encodeStreams } from './stream/encode.js';
@@ -11,25 +13,45 @@ import { portableFile, streamTables } from './stream/portable.js';
 /** What the symbols of a step's stream functions begin with. */
 export const streamPrefix = (model: string, step: PlanStep): string => `${model}_${step.kernel.name}_`;
 
-/** Files of the stream functions of a model; none where it has none. */
-export function streamFiles(plan: Plan, isa: Isa, model: string, top: string, header: readonly string[]): Map<string, string | Uint8Array> {
-  const files = new Map<string, string | Uint8Array>();
-  const functions = plan.steps.flatMap((s) => (s.kernel.routines ?? []).map((f): StreamFunction => ({ ...f, name: `${streamPrefix(model, s)}${f.name}` })));
-  if (functions.length === 0) return files;
-  const symbol = `${model}_streams`;
-  files.set(`${symbol}.h`, `${top}#include <stdint.h>\n\n${streamPrototypes(functions)}`);
+interface StepFunction {
+  readonly step: number;
+  readonly form: StreamForm;
+  readonly function: StreamFunction;
+}
+
+/** Files of the stream functions of a model; none where it has none. @param top comment at the head of C files */
+export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOptions): Map<string, string | Uint8Array> {
+  const files = new Map<string, string | Uint8Array>(), { name: model, header } = options, symbol = `${model}_streams`;
+  const all = plan.steps.flatMap((s, step) => (s.kernel.routines ?? []).map((f): StepFunction =>
+    ({ step, form: s.choice.decision?.chosen.form ?? isa.streams, function: { ...f, name: `${streamPrefix(model, s)}${f.name}` } })));
+  if (all.length === 0) return files;
+  files.set(`${symbol}.h`, `${top}#include <stdint.h>\n\n${streamPrototypes(all.map((f) => f.function))}`);
   const about = [...header, `The sparse products of ${model} as straight-line code: every non-zero weight is one multiply-add.`];
-  if (isa.streams === 'assembly') {
-    const encoded = encodeStreams(functions);
-    files.set(`${symbol}.bin`, encoded.bytes);
-    files.set(`${symbol}.S`, assemblyFile(encoded, { header: [...about, `Code and weights are in ${symbol}.bin; compile the model with --asm=text to read the instructions.`], binary: `${symbol}.bin` }));
-    return files;
+  const report = (of: readonly StepFunction[], symbols: readonly { readonly size: number }[]): void => {
+    const bytes = new Map<number, number>();
+    of.forEach(({ step }, i) => bytes.set(step, (bytes.get(step) ?? 0) + symbols[i]!.size));
+    for (const [step, size] of bytes) options.onCode?.(step, size);
+  };
+
+  const coded = all.filter((f) => f.form === 'assembly');
+  if (coded.length > 0) {
+    const encoded = encodeStreams(coded.map((f) => f.function));
+    report(coded, encoded.symbols);
+    if (options.asm === 'text') files.set(`${symbol}.S`, assemblyFile(encoded, { header: about }));
+    else {
+      files.set(`${symbol}.bin`, encoded.bytes);
+      files.set(`${symbol}.S`, assemblyFile(encoded, { header: [...about, `Code and weights are in ${symbol}.bin; compile the model with --asm=text to read the instructions.`], binary: `${symbol}.bin` }));
+    }
   }
-  const tables = streamTables(functions);
-  files.set(`${symbol}_tables.bin`, tables.bytes);
-  files.set(`${symbol}.c`, portableFile(tables, { header: about, tables: `${symbol}_tables` }));
-  files.set(`${symbol}_tables.c`, binarySource(`${symbol}_tables`, 'SPC_STREAMS_FILE', tables.bytes.length, plan.alignment, top));
-  if (tables.bytes.length <= INCLUDE_LIMIT) files.set(`${symbol}_tables.inc`, weightsInclude(tables.bytes));
-  files.set('spc_stream.h', runtimeFile('cpu/spc_stream.h'));
+  const tabled = all.filter((f) => f.form === 'tables');
+  if (tabled.length > 0) {
+    const tables = streamTables(tabled.map((f) => f.function));
+    report(tabled, tables.symbols);
+    files.set(`${symbol}_tables.bin`, tables.bytes);
+    files.set(`${symbol}.c`, portableFile(tables, { header: about, tables: `${symbol}_tables` }));
+    files.set(`${symbol}_tables.c`, binarySource(`${symbol}_tables`, 'SPC_STREAMS_FILE', tables.bytes.length, plan.alignment, top));
+    if (tables.bytes.length <= INCLUDE_LIMIT) files.set(`${symbol}_tables.inc`, weightsInclude(tables.bytes));
+    files.set('spc_stream.h', runtimeFile('cpu/spc_stream.h'));
+  }
   return files;
 }

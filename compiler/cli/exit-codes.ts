@@ -12,7 +12,7 @@ export const exitCodeMeanings: { readonly [C in ExitCode]: string } = {
   3: 'the model is valid, but spc does not support all of it',
   4: 'the model is damaged, not valid ONNX, or cannot be read',
   5: 'a C compiler or another program is missing or failed',
-  6: 'a condition that you set (`--fail-on`, `--gate`) does not hold',
+  6: 'a condition that you set (`--fail-on`, `--gate`, `--require-sparse`) does not hold',
   70: 'a bug in spc; the message names a file to report it with',
 };
 
@@ -21,7 +21,8 @@ const byCode: readonly (readonly [RegExp, ExitCode])[] = [
   [/^SPC9/, exitCodes.bug],
   [/^SPC1(001|007|008|009|010|014|015|016|018)/, exitCodes.invalidModel],
   [/^SPC2/, exitCodes.invalidModel],
-  [/^SPC(300[1-4]|1011|1017|1019|1091|5504|5505|5507|6)/, exitCodes.usage],
+  [/^SPC(300[1-4]|3202|1011|1017|1019|1091|5504|5505|5507|6)/, exitCodes.usage],
+  [/^SPC3201/, exitCodes.requirement],
   [/^SPC55(01|02|10)/, exitCodes.missingTool],
   [/^SPC/, exitCodes.unsupported],
 ];

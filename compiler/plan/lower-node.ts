@@ -33,23 +33,29 @@ export type Operand =
 /** From this share of zeros on, a product that multiplies by them anyway says so. */
 const NOTABLE_ZEROS = 0.2;
 
+/** Elements and non-zeros of the constant matrices and filters that nodes multiply with; undefined where there are none. */
+function weightsOf(graph: Graph, nodes: readonly Node[]): PlanStep['weights'] {
+  const factors = nodes.flatMap((n) => (macsOf(graph, n) === 0 ? [] : n.inputs.map((id) => valueOf(graph, id).constant))).flatMap((t) => (t && t.shape.length >= 2 ? [t] : []));
+  const facts = factors.map((t) => sparsityOf(t, zeroValueOf(t)));
+  return facts.length === 0 ? undefined : { elements: facts.reduce((s, f) => s + f.total, 0), nonZeros: facts.reduce((s, f) => s + f.nnz, 0) };
+}
+
 /** Zeros that no kernel skips are part of the reason: the report must not look as if there were none. */
-function withUnusedZeros(choice: LayerChoice, factors: readonly (Tensor | undefined)[], decision?: LayoutDecision): LayerChoice {
-  const weights = factors.flatMap((t) => (t && t.shape.length >= 2 ? [t] : [])).map((t) => sparsityOf(t, zeroValueOf(t)).zeroFraction);
-  const zeros = Math.max(0, ...weights);
+function withUnusedZeros(choice: LayerChoice, weights: PlanStep['weights'], decision?: LayoutDecision): LayerChoice {
+  const zeros = weights && weights.elements > 0 ? 1 - weights.nonZeros / weights.elements : 0;
   if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
   const why = decision ? ` (${decision.reason})` : '';
   return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero${why}` };
 }
 
 /** The tensors that a node's kernel sees, under their parameters' names. */
-function requestOf(graph: Graph, node: Node, ref: (id: ValueId, name: string) => TensorRef): KernelRequest {
+function requestOf(graph: Graph, node: Node, ref: (id: ValueId, name: string) => TensorRef, decision: LayoutDecision | undefined): KernelRequest {
   const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
   const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
   return {
     graph, node, inputs: node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`)), constants: node.inputs.map((id) => valueOf(graph, id).constant),
     outputs: node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`)),
-    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: extra } satisfies BoundEpilogue } : {}),
+    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: extra } satisfies BoundEpilogue } : {}), ...(decision ? { decided: decision.chosen } : {}),
   };
 }
 
@@ -93,14 +99,15 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
     const { type, layout } = valueOf(graph, id);
     return tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
   };
-  const request = requestOf(graph, node, ref), { inputs, outputs, epilogue } = request;
+  const request = requestOf(graph, node, ref, decision), { inputs, outputs, epilogue } = request;
   const k = new KernelBuilder(epilogue, ref);
   for (const t of [...inputs, ...(epilogue?.inputs ?? []), ...outputs]) k.name(t.param);
   const best = bestCandidate(graph, node, target, request), absorbs = best?.absorbs ?? [];
   const product: readonly Stmt[] = best ? best.build(k) : withoutUnread(coreOp(node.kind).lower(k, node.attrs, inputs, outputs));
   const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
   const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);
-  const choice = withUnusedZeros(best?.choice ?? loopNest(target, macs), macs === 0 ? [] : request.constants, decision);
+  const weights = weightsOf(graph, [node, ...absorbs]), nanoseconds = decision?.chosen.measured ? decision.chosen.nanoseconds : best?.nanoseconds ?? decision?.chosen.nanoseconds;
+  const choice = withUnusedZeros(best?.choice ?? loopNest(target, macs), weights, decision);
   const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const slots = slotsOf(graph, request, k, best, label), origins = [...node.origins, ...absorbs.flatMap((n) => n.origins)];
   const kernel: Kernel = {
@@ -109,7 +116,10 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
     origins, params: slots.map((s) => s.param), body, ...(k.routines.length ? { routines: k.routines } : {}),
   };
   return {
-    step: { kernel, node: node.id, kind: node.kind, origins, choice: decision ? { ...choice, decision } : choice, macs, outputs: node.outputs },
+    step: {
+      kernel, node: node.id, kind: node.kind, origins, choice: decision ? { ...choice, decision } : choice, macs, outputs: node.outputs,
+      ...(weights ? { weights } : {}), ...(nanoseconds === undefined ? {} : { nanoseconds }),
+    },
     operands: slots.map((s) => s.operand), ...(best?.inPlace ? { inPlace: best.inPlace } : {}), absorbs: absorbs.map((n) => n.id),
   };
 }

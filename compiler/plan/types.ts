@@ -33,6 +33,10 @@ export interface PlanStep {
   readonly origins: readonly Origin[];
   readonly choice: LayerChoice;
   readonly macs: number;
+  /** Constant factors (matrix, filters) of a product. Zeros are counted as its kernels may skip them. */
+  readonly weights?: { readonly elements: number; readonly nonZeros: number };
+  /** Predicted or measured time, where there is one. */
+  readonly nanoseconds?: number;
   /** Value that the step computes, for profiles and bisecting. */
   readonly outputs: readonly ValueId[];
 }

@@ -8,8 +8,8 @@ import { typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from 
 import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
 import { assignLayouts } from './assign.js';
-import { nodesInTiles, type NodeOptions } from './labels.js';
-import type { LayoutDecision, LayoutDecisions } from '../../compiler/ir/layout-choice.js';
+import { candidatesOf, decide, hasChoice, labelWithin, withLayoutsFixed } from './candidates.js';
+import type { LayoutDecisions, LayoutSettings } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from './model.js';
 import { splitEpilogue } from './split-epilogue.js';
 
@@ -78,22 +78,14 @@ function splitEpilogues(graph: Graph, inTiles: ReadonlySet<NodeId>, model: Layou
   return { graph: { ...graph, values, nodes }, inTiles: tiles };
 }
 
-function decide({ rows, tiles }: NodeOptions, inTiles: boolean): LayoutDecision {
-  const time = (ns: number): string => `${(ns / 1000).toPrecision(3)} us`;
-  if ('reason' in tiles) return { chosen: rows, others: [tiles], reason: `in rows: ${tiles.reason}` };
-  const chosen = inTiles ? tiles : rows, other = inTiles ? rows : tiles;
-  const reason = chosen.nanoseconds <= other.nanoseconds
-    ? `${chosen.kernel}, ${time(chosen.nanoseconds)}, against ${other.kernel}, ${time(other.nanoseconds)}`
-    : `${chosen.kernel}, ${time(chosen.nanoseconds)}: ${other.kernel} would take ${time(other.nanoseconds)} but cost more in conversions than it gains`;
-  return { chosen, others: [other], reason };
-}
-
-/** @returns the graph with layouts and conversions, and the decision for every node of the given one that has a choice */
-export function selectLayout(graph: Graph, model: LayoutModel): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
+/**
+ * @returns the graph with layouts and conversions, and the decision for every node of the given one that has a choice
+ * @throws SpcError SPC1019, SPC3202 where a layout that the settings ask for is not to be had
+ */
+export function selectLayout(graph: Graph, model: LayoutModel, settings: LayoutSettings = {}): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
   const over = lanesOf(graph);
-  const options = new Map<NodeId, NodeOptions>(graph.nodes.map((n) => [n.id, { rows: model.rows(graph, n), tiles: model.tiles(graph, n, over) }]));
-  const chosen = nodesInTiles(graph, options, model);
-  const decisions = new Map([...options].flatMap(([id, o]) => ('reason' in o.tiles && o.rows.kernel === '' ? [] : [[id, decide(o, chosen.has(id))] as const])));
+  const { candidates, inTiles: chosen } = labelWithin(graph, withLayoutsFixed(graph, candidatesOf(graph, model, over, settings), settings), model, settings.codeBudget);
+  const decisions = new Map([...candidates].flatMap(([id, c]) => (hasChoice(c) ? [[id, decide(c, chosen.has(id))] as const] : [])));
   if (chosen.size === 0) return { graph, decisions };
   const split = splitEpilogues(graph, chosen, model), ready = over === 'pixels' ? subsample(split.graph, split.inTiles) : split;
   return { graph: assignLayouts({ ...ready, over, model }), decisions };

@@ -1,11 +1,11 @@
 /** Which nodes run in tiles: the assignment of least total time, conversions included, as a minimum cut. */
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../../compiler/ir/types.js';
 import { minimumCut, type CutEdge } from './minimum-cut.js';
-import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
+import { isRejected, type LayoutOption, type RejectedOption } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from './model.js';
 
 export interface NodeOptions {
-  readonly rows: LayoutOption;
+  readonly rows: LayoutOption | RejectedOption;
   readonly tiles: LayoutOption | RejectedOption;
 }
 
@@ -25,7 +25,7 @@ export function nodesInTiles(graph: Graph, options: ReadonlyMap<NodeId, NodeOpti
   const use = (id: ValueId, by: number): void => void consumers.set(id, [...(consumers.get(id) ?? []), by]);
   for (const node of graph.nodes) {
     const v = vertex.get(node.id)!, o = options.get(node.id)!;
-    edges.push({ from: SOURCE, to: v, capacity: o.rows.nanoseconds }, { from: v, to: SINK, capacity: 'reason' in o.tiles ? Infinity : o.tiles.nanoseconds });
+    edges.push({ from: SOURCE, to: v, capacity: isRejected(o.rows) ? Infinity : o.rows.nanoseconds }, { from: v, to: SINK, capacity: isRejected(o.tiles) ? Infinity : o.tiles.nanoseconds });
     for (const id of new Set(operandsOf(node))) if (!valueOf(graph, id).constant) use(id, v);
   }
   for (const o of graph.outputs) if (!valueOf(graph, o.value).constant) use(o.value, SINK);

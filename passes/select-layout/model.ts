@@ -6,8 +6,8 @@ import type { Graph, Node, TensorType } from '../../compiler/ir/types.js';
 export interface LayoutModel {
   /** The node with row-major operands. */
   rows(graph: Graph, node: Node): LayoutOption;
-  /** The node in tiles; operands and results are of the same kind, those of a reduction over pixels excepted. */
-  tiles(graph: Graph, node: Node, over: Layout['over']): LayoutOption | RejectedOption;
+  /** Ways to run the node in tiles, at least one; operands and results are of the same kind, those of a reduction over pixels excepted. */
+  tiles(graph: Graph, node: Node, over: Layout['over']): readonly (LayoutOption | RejectedOption)[];
   /** Nanoseconds to bring a tensor from one kind to another. */
   conversion(type: TensorType): number;
   /** Epilogues that a product can apply in tiles; what is more becomes a node of its own. */
