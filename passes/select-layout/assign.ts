@@ -58,6 +58,8 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
   const tiled = (id: ValueId): boolean => { const p = producer.get(id); return p !== undefined && inTiles.has(p.id) && !reducesPixels(p); };
   const windows = new Map<number, Window>(graph.nodes.flatMap((n) => (inTiles.has(n.id) ? [[n.id, windowOf(n, n.inputs.map(type))!] as const] : [])));
+  /** Nodes over pixels that want no phases and no halo of their operand. */
+  const whole = (n: Node): boolean => over === 'pixels' && isSpatial(n) && model.readsWhole(graph, n);
   /** Operands that a node reads in tiles: not constants. */
   const read = (n: Node): ValueId[] => [...new Set(operandsOf(n))].filter((id) => !isConstant(id));
   /** The operand whose pixels a node's windows move over. */
@@ -92,7 +94,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
     const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
     phases.set(y, own);
     const space = spaces.get(y) ?? spaces.get(mainOperand(node))!, w = windows.get(node.id)!;
-    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) && node.kind !== 'slice' ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : node.kind === 'slice' ? plainNeed(spaces.get(id)!, 1) : plainNeed(space, own)])));
+    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) && !whole(node) ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : id === mainOperand(node) ? plainNeed(spaces.get(id)!, 1) : plainNeed(space, own)])));
   }
 
   // layouts of results: as wide as those consumers want that can read them as they are
