@@ -32,7 +32,7 @@ export interface KernelCandidate {
   build(k: KernelBuilder): readonly Stmt[];
   /** Operands (the epilogue's counted on) whose memory the output may overwrite. */
   readonly inPlace?: readonly number[];
-  /** Nodes whose only result is an epilogue operand that the kernel computes on the way: they become no step. It asks for their operands with `k.operand`. */
+  /** Nodes whose only result is an operand that the kernel computes on the way: they become no step. It asks for their operands with `k.operand`. */
   readonly absorbs?: readonly Node[];
   /** The kernel keeps what its output's layout promises (zeros outside the image, the halo); else the planner adds it. */
   readonly finishes?: boolean;

@@ -77,7 +77,7 @@ function slotsOf(graph: Graph, request: KernelRequest, k: KernelBuilder, best: K
     return { param, operand: tensor ? { kind: 'constant', tensor, name } : { kind: 'value', id } };
   };
   return [
-    ...node.inputs.map((id, i) => read(id, request.inputs[i]!, packed?.get(i))),
+    ...node.inputs.flatMap((id, i) => (absorbed.has(id) ? [] : [read(id, request.inputs[i]!, packed?.get(i))])),
     ...(node.epilogue?.inputs ?? []).flatMap((id, i) => (absorbed.has(id) ? [] : [read(id, request.epilogue!.inputs[i]!)])),
     ...node.outputs.map((id, i): Slot => ({ param: paramOf(request.outputs[i]!, 'out'), operand: { kind: 'value', id } })),
     ...k.operands.map(({ id, ref }) => read(id, ref)),

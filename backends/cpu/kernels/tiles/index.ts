@@ -4,8 +4,9 @@ import type { Isa } from '../../isa.js';
 import { depthwiseInTilesRule } from './depthwise.js';
 import { elementwiseRule } from './elementwise.js';
 import { globalPoolRule, poolRule } from './pool.js';
+import { planesRule } from './planes.js';
 import { relayoutRule } from './relayout.js';
 import { rowsInTilesRule } from './rows.js';
 
-export const tileRules = (isa: Isa): readonly KernelRule[] => [relayoutRule(isa), elementwiseRule(isa), rowsInTilesRule(isa), poolRule(isa), globalPoolRule(isa),
+export const tileRules = (isa: Isa): readonly KernelRule[] => [relayoutRule(isa), planesRule(isa), elementwiseRule(isa), rowsInTilesRule(isa), poolRule(isa), globalPoolRule(isa),
   depthwiseInTilesRule(isa)];
