@@ -380,4 +380,25 @@ SPC_INLINE void spc_tiles_depthwise_strided(float *y, long y_vector, const float
   }
 }
 
+/*
+ * A grid from one channel of an image whose pixels are `row_step` and `column_step` elements apart: x is the first pixel of the phase,
+ * which has own_rows x own_columns of them. `line` is room for the grid's pixels in order, of which lane l has those from l * size on.
+ */
+SPC_INLINE void spc_tiles_from_plane(float *y, long y_vector, const float *x, long row_step, long column_step, long own_rows, long own_columns, long columns, long size, float *line) {
+  for (long i = 0; i < own_rows; ++i) {
+    float *to = line + i * columns;
+    for (long j = 0; j < own_columns; ++j) to[j] = x[i * row_step + j * column_step];
+    for (long j = own_columns; j < columns; ++j) to[j] = 0.0f;
+  }
+  for (long i = own_rows * columns; i < SPC_LANES * size; ++i) line[i] = 0.0f;
+  int32_t rows[SPC_LANES];
+  for (int l = 0; l < SPC_LANES; ++l) rows[l] = (int32_t)(l * size);
+  for (long v = 0; v < size; v += SPC_LANES) {
+    const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
+    float square[SPC_LANES * SPC_LANES];
+    spc_square_from_rows(square, line + v, rows, 1, n);
+    for (int i = 0; i < n; ++i) spc_store_f32x16(y + (v + i) * y_vector, spc_load_f32x16(square + i * SPC_LANES));
+  }
+}
+
 #endif
