@@ -17,7 +17,8 @@ interface Composition {
 const SIZES = [4, 5, 8, 10, 16, 20, 32, 64] as const;
 const MIN_AREA = 8;
 const PROBES = 1024;
-const NEARLY_FULL = 0.9;
+/** Clusters, which all trained weights have, look like a little structure: a composition of parts with unequal counts must save this share of the bits for positions. */
+const SAVING = 0.1;
 
 /** A size of outer blocks, and what a composition with them would take. */
 interface Outer {
@@ -49,7 +50,8 @@ export function bestComposition(mask: Mask, base: LeafCandidate, limit: number, 
     return 'go on';
   }, (tile) => hasUniformBlock(mask, tile, random));
   const promising = (list: Outer[]): Outer[] => list.sort((a, b) => a.estimate - b.estimate).slice(0, 2);
-  return [...promising(nests).flatMap((o) => nestAt(mask, o, nnz, value)), ...promising(sums).flatMap((o) => sumAt(mask, o, nnz, value))];
+  const worthIt = (found: Composition[]): Composition[] => found.filter((x) => x.bits - nnz * value <= (1 - SAVING) * (limit - nnz * value));
+  return [...promising(nests).flatMap((o) => nestAt(mask, o, value, worthIt)), ...worthIt(promising(sums).flatMap((o) => sumAt(mask, o, nnz, value)))];
 }
 
 /** Positions of non-zeros that come in units of `unit`, among `cells`. */
@@ -101,12 +103,14 @@ function outerLeaf(grid: Mask, block: Extent): { readonly pattern: Leaf; readonl
   return best?.pattern.kind === 'leaf' ? { pattern: { ...best.pattern, block }, bits: best.bits } : undefined;
 }
 
-function nestAt(mask: Mask, { tiles }: Outer, nnz: number, value: number): Composition[] {
-  const block = tiles.tile, grid = maskWhere(tiles, (ones) => ones > 0);
-  const outer = outerLeaf(grid, block), inner = detectLeaves(stacked(mask, block, grid), { value, within: block })[0];
-  // nearly full blocks are blocks, whose few zeros a kernel stores
-  if (!outer || !inner || (inner.pattern.kind === 'leaf' && !inner.pattern.exact && nnz > NEARLY_FULL * countOnes(grid.bits) * block[0] * block[1])) return [];
-  return [{ pattern: { kind: 'nest', outer: outer.pattern, inner: inner.pattern }, bits: outer.bits + inner.bits + RULE_BITS, utilisation: inner.utilisation }];
+/** Inside rows or columns that survive (dimensions that can shrink), anything goes; inside other blocks, equal counts. */
+function nestAt(mask: Mask, { tiles }: Outer, value: number, worthIt: (found: Composition[]) => Composition[]): Composition[] {
+  const block = tiles.tile, grid = maskWhere(tiles, (ones) => ones > 0), outer = outerLeaf(grid, block), stack = stacked(mask, block, grid);
+  if (!outer) return [];
+  const nest = (inner: LeafCandidate): Composition => ({ pattern: { kind: 'nest', outer: outer.pattern, inner: inner.pattern }, bits: outer.bits + inner.bits + RULE_BITS, utilisation: inner.utilisation });
+  const equal = detectLeaves(stack, { value, within: block, equalCounts: true }).slice(0, 1).map(nest);
+  const shrinks = tiles.rows === 1 || tiles.cols === 1;
+  return [...equal, ...(shrinks ? worthIt(detectLeaves(stack, { value, within: block }).slice(0, 1).map(nest)) : [])];
 }
 
 function sumAt(mask: Mask, { tiles }: Outer, nnz: number, value: number): Composition[] {

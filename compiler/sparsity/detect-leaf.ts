@@ -35,6 +35,8 @@ export interface LeafOptions {
   readonly elements?: boolean;
   /** The mask is a stack of blocks of this size: partitions must divide it, and its whole is the largest. */
   readonly within?: Extent;
+  /** In a stack: every block holds equally many elements. Else clusters, which all trained weights have, would look like structure. */
+  readonly equalCounts?: boolean;
 }
 
 /** Fewest bits; then two rules rather than one, larger blocks, smaller partitions. */
@@ -122,10 +124,10 @@ const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
 /** A partition by the top rows: `keep` and therefore `bits` are lower bounds, and `exact` may still turn out false. */
 interface Guess { readonly part: Extent; readonly bits: number; readonly exact: boolean }
 
-function partitions({ block, grid, blocks }: BlockGrid, nnz: number, { value, sizes = [], within }: LeafOptions): LeafCandidate[] {
+function partitions({ block, grid, blocks }: BlockGrid, nnz: number, { value, sizes = [], within, equalCounts }: LeafOptions): LeafCandidate[] {
   const area = block[0] * block[1], blockBits = area * value;
   const limits = within && ([Math.max(1, within[0] / block[0]), Math.max(1, within[1] / block[1])] as const);
-  const whole: LeafCandidate = limits ? variableCount(grid, block, limits, blocks, nnz, value)
+  const whole: LeafCandidate | undefined = limits && equalCounts ? undefined : limits ? variableCount(grid, block, limits, blocks, nnz, value)
     : { pattern: leaf(block, [grid.rows, grid.cols], blocks), bits: blocks * blockBits + log2Choose(grid.bits.length, blocks), utilisation: utilisation(nnz, blocks * area) };
   const bitsOf = (parts: number, keep: number, part: Extent): number => parts * (keep * blockBits + log2Choose(part[0] * part[1], keep)) + RULE_BITS;
   const measured = (part: Extent): LeafCandidate & { readonly pattern: Leaf } => {
@@ -143,8 +145,8 @@ function partitions({ block, grid, blocks }: BlockGrid, nnz: number, { value, si
   if (!limits && grid.rows > top.rows) guesses.push({ part: [grid.rows, 1], bits: 0, exact: true });
 
   // in order of the lower bounds until none can win; then the smallest rules along rows and along columns that hold exactly
-  const found: LeafCandidate[] = [whole];
-  let best = whole.bits;
+  const found: LeafCandidate[] = whole ? [whole] : [];
+  let best = whole?.bits ?? Infinity;
   for (const g of guesses.sort((a, b) => a.bits - b.bits || a.part[0] * a.part[1] - b.part[0] * b.part[1])) {
     if (g.bits > best) break;
     const c = measured(g.part);

@@ -128,12 +128,13 @@ function nameLeaf(p: Leaf, shape: MatrixShape): string {
   const whole = qy >= grid[0] && qx >= grid[1], element = by === 1 && bx === 1;
   if (p.keep === 0) return 'empty';
   if (whole && p.keep >= grid[0] * grid[1]) return 'dense';
+  if (whole && element) return 'unstructured';
   if (whole && by === 1 && bx >= shape.cols) return 'filters removed';
   if (whole && by >= shape.rows && bx === 1) return 'columns removed';
   if (whole && by >= shape.rows && bx === kernel) return 'channels removed';
   if (whole && by === 1 && bx === kernel && kernel > 1) return 'kernels removed';
   const block = element ? '' : `${by}x${bx} blocks`;
-  if (whole) return element ? 'unstructured' : block;
+  if (whole) return block;
   const inBlocks = block === '' ? '' : `, ${block}`;
   if (qy === 1 && qx >= grid[1]) return `row-balanced${inBlocks}`;
   if (qx === 1 && qy >= grid[0]) return `column-balanced${inBlocks}`;

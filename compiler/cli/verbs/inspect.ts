@@ -1,4 +1,5 @@
 /** `spc inspect`: what is in a model, and how the target would run it. Compiles in memory, writes nothing. */
+import { analyzeSparsity, type WeightPattern } from '../../../passes/analyze-sparsity.js';
 import { formatBytes } from '../../io/format.js';
 import { bytesOfType, sparsityOf, zeroValueOf } from '../../ir/analysis.js';
 import { elementCount, formatType, operandsOf, valueOf, type Graph } from '../../ir/types.js';
@@ -16,19 +17,21 @@ interface WeightFacts {
   readonly zero: number;
   /** ONNX nodes that read it. */
   readonly usedBy: readonly string[];
+  /** Of a product's weight: what its zeros obey, the shortest description first. */
+  readonly patterns: readonly WeightPattern[];
 }
 
 /** Smaller constants are scales, shapes and biases, not weights. */
 const WEIGHT_ELEMENTS = 32;
 
 function weightsOf(graph: Graph): WeightFacts[] {
-  const users = new Map<number, string[]>();
+  const users = new Map<number, string[]>(), patterns = new Map([...analyzeSparsity(graph).values()].map((s) => [s.weight, s.patterns]));
   for (const n of graph.nodes) for (const id of operandsOf(n)) users.set(id, [...(users.get(id) ?? []), ...n.origins.map((o) => o.node)]);
   return [...users].flatMap(([id, usedBy]): WeightFacts[] => {
     const { name, constant } = valueOf(graph, id);
     if (!constant || constant.shape.length < 2 || elementCount(constant.shape) < WEIGHT_ELEMENTS) return [];
     const zero = zeroValueOf(constant), { nnz, total: elements } = sparsityOf(constant, zero);
-    return [{ name, type: formatType(constant), bytes: bytesOfType(constant), elements, zeros: elements - nnz, zero, usedBy: [...new Set(usedBy)] }];
+    return [{ name, type: formatType(constant), bytes: bytesOfType(constant), elements, zeros: elements - nnz, zero, usedBy: [...new Set(usedBy)], patterns: patterns.get(id) ?? [] }];
   });
 }
 
@@ -36,7 +39,7 @@ const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `$
 const shorten = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
 
 export const run: RunVerb = async ([path], flags, terminal) => {
-  const compiled = compileFromFlags(readModelFile(path!), flags, terminal);
+  const compiled = await compileFromFlags(readModelFile(path!), flags, terminal);
   const { imported, graph, plan, manifest } = compiled;
   const port = (name: string, type: string): string => `${name} ${type}`;
   const inputs = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });
@@ -61,7 +64,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   terminal.print(`memory    ${formatBytes(manifest.arenaBytes)} working memory (${formatBytes(manifest.unsharedBytes)} if nothing were shared)`);
   if (weights.length > 0) {
     terminal.print();
-    terminal.table(['weight', 'type', 'bytes', 'zeros'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`]), [2, 3]);
+    terminal.table(['weight', 'type', 'bytes', 'zeros', 'pattern'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`, w.patterns[0]?.name ?? '']), [2, 3]);
   }
   if (flags.layers) {
     terminal.print();
@@ -74,7 +77,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
       model: manifest.model, target: manifest.target, inputs, outputs, operators: Object.fromEntries(operators), macs: manifest.macs,
       arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
       sparsity: total.elements ? total.zeros / total.elements : 0,
-      weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements })), layers,
+      weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements, patterns: w.patterns.map(({ name, order, bits, utilisation }) => ({ name, order, bits, utilisation })) })), layers,
     },
     diagnostics: compiled.diagnostics,
   };
