@@ -50,3 +50,4 @@ export type { Diagnostic, LoadedModel, LoadOptions, Manifest, ModelTypes, Port }
 export type { DType, TypedArray } from './ir/dtype.js';
 export type { DenseTensor, SparseTensor, Tensor } from './ir/tensor.js';
 export { denseTensor } from './ir/tensor.js';
+export { sparsifyModel, type Sparsified, type SparsifyOptions } from './sparsity/sparsify.js';
