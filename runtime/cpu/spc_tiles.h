@@ -20,7 +20,10 @@
 #define SPC_OUT_OF_LINE static __attribute__((noipa, unused))
 #endif
 
-/* Lanes that are on: a mask register where there are some, else all ones or zeros in each lane. `&` and `|` work on both. */
+/*
+ * Lanes that are on: a mask register where there are some, else all ones or zeros in each lane; `&` and `|` work on both. No vectors
+ * are compared: GCC does so element by element where the machine has shorter ones. Numbers of pixels are far below 2^31.
+ */
 #if defined(__AVX512F__)
 typedef __mmask16 spc_mask;
 SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return _mm512_cmplt_epu32_mask((__m512i)x, _mm512_set1_epi32(limit)); }
@@ -31,10 +34,10 @@ SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { re
 SPC_INLINE int spc_all(spc_mask on) { return on == 0xffff; }
 #else
 typedef spc_i32x16 spc_mask;
-SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return (x >= 0) & (x < limit); }
+SPC_INLINE spc_mask spc_mask_below(spc_i32x16 x, int32_t limit) { return ~(x >> 31) & ((x - limit) >> 31); }
 SPC_INLINE spc_f32x16 spc_keep(spc_mask on, spc_f32x16 v) { return (spc_f32x16)((spc_i32x16)v & on); }
 SPC_INLINE spc_f32x16 spc_add_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return a + spc_keep(on, b); }
-SPC_INLINE spc_f32x16 spc_max_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return spc_select_f32x16(on & (b > a), b, a); }
+SPC_INLINE spc_f32x16 spc_max_where(spc_mask on, spc_f32x16 a, spc_f32x16 b) { return spc_max_f32x16(a, spc_select_f32x16(on, b, spc_splat_f32x16(-INFINITY))); }
 SPC_INLINE spc_i32x16 spc_lanes_where(spc_mask on, spc_i32x16 a, int32_t b) { return spc_select_i32x16(on, a, spc_splat_i32x16(b)); }
 SPC_INLINE int spc_all(spc_mask on) { return spc_hsum_i32x16(on) == -SPC_LANES; }
 #endif
@@ -55,8 +58,8 @@ SPC_INLINE spc_pixels spc_pixels_of(long v, long py, long px, long height, long 
   const int32_t n = (int32_t)columns, s = (int32_t)phases;
   const spc_i32x16 p = spc_lane_numbers() * (int32_t)spc_grid_vectors(rows, columns) + (int32_t)v;
   spc_i32x16 i = __builtin_convertvector(__builtin_convertvector(p, spc_f32x16) * (1.0f / (float)n), spc_i32x16);
-  i += p - i * n < 0;
-  i -= p - i * n >= n;
+  i += (p - i * n) >> 31;
+  i += 1 + ((p - i * n - n) >> 31);
   const spc_i32x16 y = i * s + (int32_t)py, x = (p - i * n) * s + (int32_t)px;
   return (spc_pixels){y, x, spc_mask_below(p, (int32_t)(rows * columns)) & spc_mask_below(y, (int32_t)height) & spc_mask_below(x, (int32_t)width)};
 }
@@ -281,8 +284,9 @@ SPC_INLINE void spc_tiles_pool(float *y, const float *x, int mode, long channels
     const int32_t padded = mode == SPC_POOL_AVERAGE_PADDED;
     const int32_t low_y = padded ? -(int32_t)top : 0, high_y = (int32_t)x_height + (padded ? (int32_t)bottom : 0);
     const int32_t low_x = padded ? -(int32_t)left : 0, high_x = (int32_t)x_width + (padded ? (int32_t)right : 0);
-    for (long i = 0; i < kernel_y; ++i) { const spc_i32x16 at = first_y + (int32_t)(i * dilation_y); count_y -= (at >= low_y) & (at < high_y); }
-    for (long j = 0; j < kernel_x; ++j) { const spc_i32x16 at = first_x + (int32_t)(j * dilation_x); count_x -= (at >= low_x) & (at < high_x); }
+    const spc_i32x16 one = spc_splat_i32x16(1);
+    for (long i = 0; i < kernel_y; ++i) count_y += spc_lanes_where(spc_mask_below(first_y + (int32_t)(i * dilation_y) - low_y, high_y - low_y), one, 0);
+    for (long j = 0; j < kernel_x; ++j) count_x += spc_lanes_where(spc_mask_below(first_x + (int32_t)(j * dilation_x) - low_x, high_x - low_x), one, 0);
     share = 1.0f / spc_max_f32x16(__builtin_convertvector(count_y * count_x, spc_f32x16), share);
   }
   const long taps = kernel_y * kernel_x;
@@ -331,7 +335,8 @@ SPC_INLINE spc_mask spc_mask_of(uint16_t bits) { return bits; }
 #else
 SPC_INLINE spc_mask spc_mask_of(uint16_t bits) {
   const spc_i32x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  return (spc_splat_i32x16(bits) & bit) != 0;
+  const spc_i32x16 own = spc_splat_i32x16(bits) & bit;
+  return (own | -own) >> 31;
 }
 #endif
 #define SPC_DEPTHWISE_TAPS 49

@@ -148,23 +148,35 @@ SPC_DOT2_X86(4, 8, _mm_set1_epi32, _mm_madd_epi16, __m128i)
 SPC_DOT2(4, 8)
 #endif
 
-#if defined(__AVX512F__)
-SPC_ORDER_X86(16, _mm512)
-#else
-SPC_ORDER(f32, 16)
-SPC_SQRT(16)
-#endif
-#if defined(__AVX__)
-SPC_ORDER_X86(8, _mm256)
-#else
-SPC_ORDER(f32, 8)
-SPC_SQRT(8)
-#endif
+/* In halves: GCC compares vectors that the machine does not have element by element. */
+#define SPC_ORDER_HALVES(N, H)                                                                                  \
+  SPC_INLINE spc_f32x##N spc_min_f32x##N(spc_f32x##N a, spc_f32x##N b) {                                        \
+    spc_f32x##H x[2], y[2]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b);                                   \
+    x[0] = spc_min_f32x##H(x[0], y[0]); x[1] = spc_min_f32x##H(x[1], y[1]); memcpy(&a, x, sizeof a); return a;  \
+  }                                                                                                             \
+  SPC_INLINE spc_f32x##N spc_max_f32x##N(spc_f32x##N a, spc_f32x##N b) {                                        \
+    spc_f32x##H x[2], y[2]; memcpy(x, &a, sizeof a); memcpy(y, &b, sizeof b);                                   \
+    x[0] = spc_max_f32x##H(x[0], y[0]); x[1] = spc_max_f32x##H(x[1], y[1]); memcpy(&a, x, sizeof a); return a;  \
+  }                                                                                                             \
+  SPC_INLINE spc_f32x##N spc_sqrt_f32x##N(spc_f32x##N a) {                                                      \
+    spc_f32x##H x[2]; memcpy(x, &a, sizeof a);                                                                  \
+    x[0] = spc_sqrt_f32x##H(x[0]); x[1] = spc_sqrt_f32x##H(x[1]); memcpy(&a, x, sizeof a); return a;            \
+  }
 #if defined(__SSE2__)
 SPC_ORDER_X86(4, _mm)
 #else
 SPC_ORDER(f32, 4)
 SPC_SQRT(4)
+#endif
+#if defined(__AVX__)
+SPC_ORDER_X86(8, _mm256)
+#else
+SPC_ORDER_HALVES(8, 4)
+#endif
+#if defined(__AVX512F__)
+SPC_ORDER_X86(16, _mm512)
+#else
+SPC_ORDER_HALVES(16, 8)
 #endif
 
 /* Sums by halves: a fixed order, and as few dependent additions as there can be. */

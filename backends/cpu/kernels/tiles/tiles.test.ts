@@ -18,9 +18,9 @@ import { canRun, images, pixels, runTiles, tileBuilds, TileCases, worstDifferenc
 /** Rows to tiles and back; grids to other phases and halos. */
 function relayouts(): TileCases {
   const c = new TileCases();
-  for (const [n, height, width, channels] of [[1, 1, 1, 1], [2, 1, 5, 3], [1, 7, 7, 33], [1, 9, 13, 16], [2, 14, 14, 5]] as const) {
+  for (const [n, height, width, channels] of [[1, 1, 1, 1], [2, 1, 5, 3], [1, 7, 7, 33], [1, 9, 13, 16]] as const) {
     const shape = [n, height, width, channels], name = shape.join('x');
-    for (const phases of [1, 2, 3]) {
+    for (const phases of channels < 10 ? [1, 2, 3] : [2]) {
       const halo = pixels(shape, { phases, before: Math.ceil(width / phases) + 1, after: 2 });
       c.op(`${name} to ${phases} phases with halo`, 'relayout', [c.input(shape)], {}, halo);
       c.op(`${name} from ${phases} phases with halo`, 'relayout', [c.input(shape, halo)], {});
