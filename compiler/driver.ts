@@ -90,28 +90,30 @@ const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget,
   ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}),
 });
 
+/** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
+export function optimiseModel(source: ModelSource, options: CompileOptions = {}): { readonly imported: ReturnType<typeof importModel>; readonly optimised: ReturnType<typeof runPasses>; readonly target: Target; readonly name: string } {
+  const name = modelIdentifier(options.name || source.name || 'model');
+  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
+  options.onPhase?.('import');
+  const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
+  options.onPhase?.('passes');
+  return { imported, optimised: runPasses(imported.graph, pipelineFor(target), options.passes ?? {}), target, name };
+}
+
 /**
  * Compiles a model in memory.
  * @throws SpcError with every problem found
  */
 export function compileModel(source: ModelSource, options: CompileOptions = {}): CompileResult {
-  const phase = options.onPhase ?? ((): void => undefined);
-  const name = modelIdentifier(options.name || source.name || 'model');
-  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
+  const { imported, optimised, target, name } = optimiseModel(source, options);
 
-  phase('import');
-  const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
-
-  phase('passes');
-  const optimised = runPasses(imported.graph, pipelineFor(target), options.passes ?? {});
-
-  phase('plan');
+  options.onPhase?.('plan');
   const { graph, decisions } = chooseLayouts(optimised.graph, target, options);
   const plan = buildPlan(graph, target, decisions);
   const unmet = options.requireSparse === undefined ? [] : unmetSparsity(graph, plan, options.requireSparse);
   if (unmet.length > 0) throw new SpcError(unmet);
 
-  phase('emit');
+  options.onPhase?.('emit');
   const diagnostics = [...imported.diagnostics, ...optimised.diagnostics], { sha256, producer } = imported.info;
   const emitted = emitModel(plan, target, { name, header: [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
     { options: shownOptions(target, options), model: { name: source.name ?? name, sha256, producer }, diagnostics });

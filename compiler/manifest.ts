@@ -22,10 +22,10 @@ const candidateSchema = z.object({
   kernel: z.string(),
   form: z.enum(['assembly', 'tables']).optional(),
   /** Predicted, or measured where it says so; absent where it was not to be had. */
-  nanoseconds: z.number().nonnegative().optional(),
+  nanoseconds: count.optional(),
   measured: z.boolean().optional(),
   /** Of code and packed weights, predicted. */
-  bytes: z.number().nonnegative().optional(),
+  bytes: count.optional(),
   chosen: z.boolean(),
   reason: z.string(),
 }).readonly();
@@ -45,7 +45,7 @@ const layerSchema = z.object({
   /** Of a product with constant weights. */
   weights: z.object({ elements: count, nonZeros: count }).readonly().optional(),
   /** Predicted, or measured with --tune. */
-  nanoseconds: z.number().nonnegative().optional(),
+  nanoseconds: count.optional(),
   /** Straight-line code or tables, with the weights in them. */
   codeBytes: count,
   candidates: list(candidateSchema),
@@ -87,7 +87,10 @@ type Candidate = z.infer<typeof candidateSchema>;
 function candidatesOf({ chosen, others, reason }: LayoutDecision): Candidate[] {
   const lost = (o: LayoutOption): string => (o.nanoseconds > chosen.nanoseconds
     ? `${(o.nanoseconds / chosen.nanoseconds).toPrecision(3)} times as long` : 'faster alone, but conversions around it would cost more than it gains');
-  const row = (o: LayoutOption | RejectedOption, why: string): Candidate => ({ ...o, kernel: o.kernel || 'loop nest', chosen: o === chosen, reason: why });
+  const row = (o: LayoutOption | RejectedOption, why: string): Candidate => ({
+    layout: o.layout, kernel: o.kernel || 'loop nest', ...(o.form ? { form: o.form } : {}),
+    ...(isRejected(o) ? {} : { nanoseconds: Math.round(o.nanoseconds), ...(o.measured ? { measured: true } : {}), bytes: Math.round(o.bytes) }), chosen: o === chosen, reason: why,
+  });
   return [row(chosen, reason), ...others.map((o) => row(o, isRejected(o) ? o.reason : lost(o)))];
 }
 
@@ -107,7 +110,7 @@ export function buildManifest(plan: Plan, about: Pick<Manifest, 'spc' | 'name' |
     layers: plan.steps.map((s, index) => ({
       index, kernel: s.kernel.name, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind,
       status: s.choice.status, schedule: s.choice.kernel, reason: s.choice.reason, macs: s.macs, nonZeroMacs: nonZeroMacs(s),
-      ...(s.weights ? { weights: s.weights } : {}), ...(s.nanoseconds === undefined ? {} : { nanoseconds: s.nanoseconds }),
+      ...(s.weights ? { weights: s.weights } : {}), ...(s.nanoseconds === undefined ? {} : { nanoseconds: Math.round(s.nanoseconds) }),
       codeBytes: codeBytes.get(index) ?? 0, candidates: s.choice.decision ? candidatesOf(s.choice.decision) : [],
     })),
     sources: about.sources, compileFlags: about.compileFlags, diagnostics: about.diagnostics,

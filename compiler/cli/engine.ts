@@ -47,7 +47,7 @@ export async function openModel(path: string, flags: FlagValues, terminal: Termi
   }
   const file = readModelFile(path), engine = flags.engine ?? 'compiled';
   if (engine === 'compiled') {
-    const { files, imported, diagnostics } = compileFromFlags(file, flags, terminal);
+    const { files, imported, diagnostics } = await compileFromFlags(file, flags, terminal);
     const model = lazily((): Promise<LoadedModel> => loadFiles(files, loadOptions, terminal));
     return {
       ...portsOf(imported), diagnostics, source: { file, graph: imported },

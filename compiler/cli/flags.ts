@@ -15,6 +15,8 @@ export interface Flag<T> {
   readonly doc: string;
   /** `previous` is the value so far, for flags that may be repeated. Absent on flags without a value. */
   readonly parse?: (text: string, previous: T | undefined) => T;
+  /** Value of a flag that may stand without one. */
+  readonly bare?: string;
   /** Shown in the help; the verb applies it. */
   readonly fallback?: string;
 }
@@ -62,6 +64,19 @@ function assignments(t: string, previous: Readonly<Record<string, string>> | und
   return { ...previous, [t.slice(0, at)]: t.slice(at + 1) };
 }
 
+/** `NODE=rows|tiles,...`: names of ONNX nodes may have commas and equals signs in them. */
+function layouts(t: string, previous: Readonly<Record<string, 'rows' | 'tiles'>> | undefined): Readonly<Record<string, 'rows' | 'tiles'>> {
+  const found = [...t.matchAll(/(.+?)=(rows|tiles)(?:,|$)/gy)];
+  if (found.reduce((n, m) => n + m[0].length, 0) !== t.length || t.endsWith(',')) throw new BadFlagValue(`'${t}' is not NODE=rows or NODE=tiles, separated by commas`);
+  return { ...previous, ...Object.fromEntries(found.map((m) => [m[1]!, m[2] as 'rows' | 'tiles'])) };
+}
+
+function percentage(t: string): number {
+  const n = nonNegative(t);
+  if (n > 100) throw new BadFlagValue(`'${t}' is not a percentage`);
+  return n;
+}
+
 function range(t: string): Range {
   const [low, high, ...rest] = t.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (low === undefined || high === undefined || rest.length > 0 || !(low <= high) || !Number.isFinite(high - low)) throw new BadFlagValue(`'${t}' is not LOW,HIGH with LOW <= HIGH`);
@@ -99,6 +114,11 @@ export const flags = {
   weights: flag<EmitOptions['weights']>('--weights <where>', 'auto: C arrays where small, a linked binary where large; embed: always C arrays; file: loaded at run time', oneOf(['auto', 'embed', 'file']), 'auto'),
   dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
   bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
+  asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble', oneOf(['binary', 'text']), 'binary'),
+  layout: flag('--layout <NODE=rows|tiles,...>', 'make the layers of an ONNX node run on row-major activations, or in tiles as straight-line products do, instead of choosing (repeatable)', layouts),
+  codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
+  tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),
+  requireSparse: { ...flag<number>('--require-sparse [percent]', 'end with exit code 6 where a product with at least this percentage of zero weights (50 where no number is given) is not run by a sparse kernel; all such layers are listed', percentage), bare: '50' },
   emit: flag<readonly 'node'[]>('--emit <what>', 'also emit: node (types and a loader for TypeScript)', (t) => t.split(',').map(oneOf(['node']))),
   dryRun: boolean('--dry-run', 'do everything but write'),
   failOn: flag<'warning'>('--fail-on <severity>', 'end with exit code 6 where there are warnings', oneOf(['warning'])),
@@ -148,5 +168,5 @@ export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends 
 /** On every verb. */
 export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
 /** What decides how a model is compiled, on every verb that compiles one. */
-export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights'];
+export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'layout', 'codeBudget', 'tune', 'asm'];
 export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

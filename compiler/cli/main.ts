@@ -18,7 +18,7 @@ const SCHEMA_VERSION = 1;
 const version = (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
 
 function optionFor(name: FlagName): Option {
-  const { syntax, doc, parse, fallback } = flags[name] as Flag<unknown>;
+  const { syntax, doc, parse, fallback, bare } = flags[name] as Flag<unknown>;
   const option = new Option(syntax, fallback === undefined ? doc : `${doc} (default: ${fallback})`);
   if (parse) {
     option.argParser((text: string, previous: unknown) => {
@@ -30,7 +30,7 @@ function optionFor(name: FlagName): Option {
       }
     });
   }
-  return option;
+  return bare === undefined ? option : option.preset(bare);
 }
 
 /** One document a run, success or not. 64-bit integers become strings only where a number would lose digits. */

@@ -32,13 +32,18 @@ export function readBindings(bindings: readonly string[]): Record<string, Tensor
 
 const phases = ['import', 'passes', 'plan', 'emit'] as const;
 
-export function compileFromFlags(source: ModelSource, flags: FlagValues, terminal: Terminal, more: CompileOptions = {}): CompileResult {
-  const compiled = compileModel(source, {
+/** Compiles as the flags say; with --tune, after the ways to run each product were timed. */
+export async function compileFromFlags(source: ModelSource, flags: FlagValues, terminal: Terminal, more: CompileOptions = {}): Promise<CompileResult> {
+  const options: CompileOptions = {
     ...(flags.target ? { target: flags.target } : {}), ...(flags.cpu ? { cpu: flags.cpu } : {}), ...(flags.weights ? { weights: flags.weights } : {}),
     ...(flags.name ? { name: flags.name } : {}), ...(flags.dim ? { dims: flags.dim } : {}), ...(flags.bind ? { bind: readBindings(flags.bind) } : {}),
+    ...(flags.asm ? { asm: flags.asm } : {}), ...(flags.layout ? { layouts: flags.layout } : {}), ...(flags.codeBudget === undefined ? {} : { codeBudget: flags.codeBudget * 2 ** 20 }),
+    ...(flags.requireSparse === undefined ? {} : { requireSparse: flags.requireSparse }),
     onPhase: (phase) => terminal.progress(Math.max(0, phases.findIndex((p) => p === phase)) / phases.length, phase),
     ...more,
-  });
+  };
+  const measured = flags.tune ? await (await import('./tune.js')).tuneModel(source, options, terminal) : undefined;
+  const compiled = compileModel(source, { ...options, ...(measured ? { measured } : {}) });
   terminal.progress(1, 'compiled');
   return compiled;
 }

@@ -2,6 +2,7 @@
  * Timing without JavaScript in the loop: a few lines of C, built into the model's library, that call the model, or ONNX Runtime's
  * Run, back to back and read a monotonic clock around them.
  */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { LoadedModel } from '../../runtime/node/load.js';
 import { loadKoffi } from '../../runtime/node/native-model.js';
@@ -48,12 +49,27 @@ export interface Timer {
   readonly memory: readonly object[];
 }
 
-/** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */
-export function lastAllowedCpu(): string | undefined {
+/** CPUs that this process may run on, as a list of ranges; undefined where that cannot be known. */
+function allowedCpus(): string | undefined {
   try {
-    return /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]?.split(/[,-]/).pop()?.trim();
+    return /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]?.trim();
   } catch {
     return undefined;
+  }
+}
+
+/** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */
+export const lastAllowedCpu = (): string | undefined => allowedCpus()?.split(/[,-]/).pop()?.trim();
+
+/** Runs `work` with this thread on one CPU, where the program taskset is there to put it. */
+export function pinned<T>(work: () => T): T {
+  const cpu = lastAllowedCpu(), move = (to: string): boolean => spawnSync('taskset', ['-pc', to, String(process.pid)]).status === 0;
+  const before = cpu === undefined ? undefined : allowedCpus();
+  const moved = cpu !== undefined && move(cpu);
+  try {
+    return work();
+  } finally {
+    if (moved && before !== undefined) move(before);
   }
 }
 

@@ -8,8 +8,8 @@ const modelOrFolder = { syntax: '<model>', doc: 'an .onnx file, - for standard i
 export const verbs: readonly Verb[] = [
   {
     name: 'compile', summary: 'compile a model to source code that you own', args: [model],
-    flags: ['output', 'target', 'name', ...compileFlags, 'emit', 'dryRun', 'failOn', 'printIrAfter', 'verifyEach', 'timePasses', 'stopAfter'],
-    examples: ['spc compile model.onnx -o build', 'spc compile model.onnx -o build --cpu=generic --dim batch=1', 'spc compile model.onnx -o build --emit=node'],
+    flags: ['output', 'target', 'name', ...compileFlags, 'requireSparse', 'emit', 'dryRun', 'failOn', 'printIrAfter', 'verifyEach', 'timePasses', 'stopAfter'],
+    examples: ['spc compile model.onnx -o build', 'spc compile model.onnx -o build --cpu=generic --dim batch=1', 'spc compile model.onnx -o build --emit=node', 'spc compile sparse.onnx -o build --require-sparse=80'],
     load: () => import('./verbs/compile.js'),
   },
   {
@@ -38,8 +38,8 @@ export const verbs: readonly Verb[] = [
     load: () => import('./verbs/bench.js'),
   },
   {
-    name: 'inspect', summary: 'show a model: layers, shapes, work, sparsity, and how each layer would run', args: [model],
-    flags: ['target', 'layers', ...compileFlags],
+    name: 'inspect', summary: 'show a model: shapes, work, sparsity, how each layer would run, what else could run it and why that lost', args: [model],
+    flags: ['target', 'layers', 'requireSparse', ...compileFlags],
     examples: ['spc inspect model.onnx', 'spc inspect model.onnx --layers --json'],
     load: () => import('./verbs/inspect.js'),
   },

@@ -55,6 +55,8 @@ export interface LayoutSettings {
   readonly layouts?: Readonly<Record<string, 'rows' | 'tiles'>>;
   /** Bytes that the straight-line code of the model may take together, the weights within it included. */
   readonly codeBudget?: number;
+  /** What lanes of tiles are; by the number of images where it is not said. */
+  readonly lanes?: Layout['over'];
   /** Times that replace predicted ones. */
   readonly measured?: MeasuredTimes;
 }

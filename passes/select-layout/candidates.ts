@@ -13,7 +13,7 @@ export const DEFAULT_CODE_BUDGET = 256 * 2 ** 20;
 export type Candidates = readonly (LayoutOption | RejectedOption)[];
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-const microseconds = (o: LayoutOption): string => `${(o.nanoseconds / 1000).toPrecision(3)} us${o.measured ? ' measured' : ''}`;
+const time = (o: LayoutOption): string => `${o.nanoseconds < 999_500 ? `${(o.nanoseconds / 1000).toPrecision(3)} us` : `${(o.nanoseconds / 1e6).toPrecision(3)} ms`}${o.measured ? ' measured' : ''}`;
 const reject = (o: LayoutOption | RejectedOption, reason: string): RejectedOption =>
   (isRejected(o) ? o : { layout: o.layout, kernel: o.kernel, ...(o.form ? { form: o.form } : {}), reason });
 
@@ -45,7 +45,7 @@ export function withLayoutsFixed(graph: Graph, candidates: ReadonlyMap<NodeId, C
       else problems.push({
         code: 'SPC3202', severity: 'error', node: name, op: n.origins.find((o) => o.node === name)!.op, shapes: n.inputs.map((id) => formatType(typeOf(graph, id))),
         message: `the layer cannot run in ${wanted}: ${own.filter((o) => o.layout !== 'rows').map((o) => (isRejected(o) ? `${o.kernel}: ${o.reason}` : o.kernel)).join('; ')}`,
-        hint: `leave the choice to spc, or ask for ${own.flatMap((o) => (isRejected(o) ? [] : [`${o.layout === 'rows' ? 'rows' : 'tiles'} (${o.kernel || 'loop nest'}, ${microseconds(o)})`])).join(' or ')}`,
+        hint: `leave the choice to spc, or ask for ${own.flatMap((o) => (isRejected(o) ? [] : [`${o.layout === 'rows' ? 'rows' : 'tiles'} (${o.kernel || 'loop nest'}, ${time(o)})`])).join(' or ')}`,
       });
     }
   }
@@ -100,8 +100,8 @@ export function decide(candidates: Candidates, inTiles: boolean): LayoutDecision
   if (isRejected(chosen)) throw new Error(`SPC9006: ${chosen.kernel} was chosen though ${chosen.reason}`);
   const others = candidates.filter((o) => o !== chosen), name = (o: LayoutOption): string => o.kernel || 'loop nest';
   const reason = isRejected(other) ? `in ${inTiles ? 'tiles' : 'rows'}: ${other.reason}`
-    : chosen.nanoseconds <= other.nanoseconds ? `${name(chosen)}, ${microseconds(chosen)}, against ${name(other)}, ${microseconds(other)}`
-      : `${name(chosen)}, ${microseconds(chosen)}: ${name(other)} would take ${microseconds(other)} but cost more in conversions than it gains`;
+    : chosen.nanoseconds <= other.nanoseconds ? `${name(chosen)}, ${time(chosen)}, against ${name(other)}, ${time(other)}`
+      : `${name(chosen)}, ${time(chosen)}: ${name(other)} would take ${time(other)} but cost more in conversions than it gains`;
   const lost = chosen.form === 'tables' ? others.filter(isRejected).find((o) => o.form === 'assembly') : undefined;
   return { chosen, others, reason: lost ? `${reason}; in tables: ${lost.reason}` : reason };
 }

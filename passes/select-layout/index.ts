@@ -8,7 +8,7 @@ import { typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from 
 import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
 import { assignLayouts } from './assign.js';
-import { candidatesOf, decide, hasChoice, labelWithin, withLayoutsFixed } from './candidates.js';
+import { candidatesOf, decide, hasChoice, labelWithin, withLayoutsFixed, type Candidates } from './candidates.js';
 import type { LayoutDecisions, LayoutSettings } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from './model.js';
 import { splitEpilogue } from './split-epilogue.js';
@@ -78,12 +78,15 @@ function splitEpilogues(graph: Graph, inTiles: ReadonlySet<NodeId>, model: Layou
   return { graph: { ...graph, values, nodes }, inTiles: tiles };
 }
 
+/** Ways to run each node, before any is chosen. */
+export const layoutCandidates = (graph: Graph, model: LayoutModel): ReadonlyMap<NodeId, Candidates> => candidatesOf(graph, model, lanesOf(graph), {});
+
 /**
  * @returns the graph with layouts and conversions, and the decision for every node of the given one that has a choice
  * @throws SpcError SPC1019, SPC3202 where a layout that the settings ask for is not to be had
  */
 export function selectLayout(graph: Graph, model: LayoutModel, settings: LayoutSettings = {}): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
-  const over = lanesOf(graph);
+  const over = settings.lanes ?? lanesOf(graph);
   const { candidates, inTiles: chosen } = labelWithin(graph, withLayoutsFixed(graph, candidatesOf(graph, model, over, settings), settings), model, settings.codeBudget);
   const decisions = new Map([...candidates].flatMap(([id, c]) => (hasChoice(c) ? [[id, decide(c, chosen.has(id))] as const] : [])));
   if (chosen.size === 0) return { graph, decisions };

@@ -55,7 +55,8 @@ function defaultCacheDir(): string {
   return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'spc');
 }
 
-function makeCacheDir(wanted: string): string {
+/** The folder for what is made once and kept, made where it does not exist. @param wanted instead of the system's */
+export function cacheFolder(wanted = defaultCacheDir()): string {
   try {
     mkdirSync(wanted, { recursive: true });
     return wanted;
@@ -85,7 +86,7 @@ export async function buildLibrary(folder: string, parts: { readonly name: strin
   ];
   const hash = createHash('sha256').update(JSON.stringify([compiler, parts, options.flags ?? [], [...extra], process.platform, process.arch]));
   for (const file of readdirSync(root).sort()) if (/\.(c|h|inc|bin|S)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)));
-  const cache = makeCacheDir(options.cacheDir ?? defaultCacheDir());
+  const cache = cacheFolder(options.cacheDir);
   const library = join(cache, `${parts.name.slice(0, 40)}-${hash.digest('hex').slice(0, 24)}${libraryExtension}`);
   if (existsSync(library)) return library;
 

@@ -69,7 +69,7 @@ function shortcutOf(graph: Graph, node: Node, main: Described, residual: ValueId
 }
 
 export function streamRule(isa: Isa): KernelRule {
-  const candidates = ({ graph, node, inputs, outputs, epilogue: bound }: KernelRequest): KernelCandidate[] => {
+  const candidates = ({ graph, node, inputs, outputs, epilogue: bound, decided }: KernelRequest): KernelCandidate[] => {
     const main = describe(graph, node), x = inputs[0]!, y = outputs[0]!;
     if (!main) return [];
     const { product, geometry, epilogue } = main;
@@ -77,8 +77,8 @@ export function streamRule(isa: Isa): KernelRule {
     if (given && (!given.layout || !besides(given.layout, y.layout!, geometry.segments.length === 1))) return [];
     const shortcut = operand === undefined ? undefined : shortcutOf(graph, node, main, node.epilogue!.inputs[operand]!), second = shortcut?.described;
     const residual = shortcut ? undefined : given;
-    const tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
-    const costs = [product, ...(second ? [second.product] : [])].map((p) => costOf(isa, p, tiles * phases, phases));
+    const form = decided?.form ?? isa.streams, tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
+    const costs = [product, ...(second ? [second.product] : [])].map((p) => costOf(isa, p, tiles * phases, phases, form));
     const products = costs.reduce((n, c) => n + c.products, 0), nanoseconds = costs.reduce((n, c) => n + c.nanoseconds, 0);
     const weights = product.weights.length + (second?.product.weights.length ?? 0), density = products / weights;
     const plan: StreamPlan = {
@@ -88,8 +88,8 @@ export function streamRule(isa: Isa): KernelRule {
     };
     return [{
       choice: {
-        status: products < weights ? 'sparse-kernel' : 'dense-kernel', kernel: `stream ${LANES}x${MAX_ROWS}`,
-        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products a tile in straight-line code${shortcut ? `, those of ${shortcut.node.origins[0]?.node ?? 'the shortcut'} among them` : ''}`,
+        status: products < weights ? 'sparse-kernel' : 'dense-kernel', kernel: form === 'tables' ? 'stream tables' : `stream ${LANES}x${MAX_ROWS}`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products a tile ${form === 'tables' ? 'from tables' : 'in straight-line code'}${shortcut ? `, those of ${shortcut.node.origins[0]?.node ?? 'the shortcut'} among them` : ''}`,
       },
       nanoseconds,
       // the weights are in the code: what stays of the operand is nothing
