@@ -17,6 +17,9 @@ import { foldVectors } from './rows.js';
 /** Most taps that the runtime's pool keeps addresses of. */
 const MOST_TAPS = 64;
 
+/** As the runtime numbers them. */
+const poolModes = { max: 0, sum: 1, average: 2, 'average over padding': 3 } as const;
+
 const spatialOf = (l: Layout): readonly [number, number] => [l.height, l.width];
 
 /** True where every pixel that the window reads lies in the halo or phases that x has. */
@@ -28,7 +31,7 @@ function reaches(w: Window, x: PixelTiles, y: PixelTiles): boolean {
 
 function poolPixels(k: KernelBuilder, isa: Isa, attrs: PoolAttrs, w: Window, after: readonly [number, number], xRef: TensorRef, yRef: TensorRef, x: PixelTiles, y: PixelTiles, e: TileExpression, plain: boolean): Stmt[] {
   const size = gridVectors(y), perImage = x.phases * x.phases * phaseVectors(x) * vectorStride(x);
-  const mode = attrs.mode === 'max' ? 0 : attrs.mode === 'sum' ? 1 : attrs.countIncludePad ? 3 : 2;
+  const mode = poolModes[attrs.mode === 'average' && attrs.countIncludePad ? 'average over padding' : attrs.mode];
   return [
     ...k.forEach([gridsOf(y) * size], ([i]) => {
       const grid = div(i!, size), v = mod(i!, size), [py, px] = phaseOf(y, grid), at = vectorOfGrid(y, grid, v);

@@ -1,4 +1,5 @@
 /** Normalisation and softmax along the channels of tiles: lanes are rows, so that sums over channels are sums of vectors. */
+import type { NormalizeAttrs } from '../../../../compiler/core/normalize.js';
 import { LANES, sameLayout, vectorsOf } from '../../../../compiler/ir/layout.js';
 import { add, assign, constant, div, forLoop, max, mul, ref, store, sub, unary, varStmt, vector } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
@@ -25,52 +26,64 @@ export function foldVectors(k: KernelBuilder, width: number, count: number, firs
   };
 }
 
+/** What must be computed of all channels first, and then the result for each. */
+interface RowResult {
+  readonly before: readonly Stmt[];
+  result(channel: Expr): Expr;
+}
+/** The channels of the rows in hand. */
+interface RowOperand {
+  readonly width: number;
+  readonly channels: number;
+  read(channel: Expr): Expr;
+}
+
+function normalized(k: KernelBuilder, { width, channels, read }: RowOperand, { center, epsilon }: NormalizeAttrs): RowResult {
+  const lanes = (value: number): Expr => constant('f32', value, width);
+  const sum = foldVectors(k, width, channels, 0, add, (c) => ({ before: [], value: read(c) })), mean = k.let('mean', div(sum.result, lanes(channels)));
+  const centred = (c: Expr): Expr => (center ? sub(read(c), mean.ref) : read(c));
+  const squares = foldVectors(k, width, channels, 0, add, (c) => {
+    const d = k.let('d', centred(c));
+    return { before: [d.declare], value: mul(d.ref, d.ref) };
+  });
+  const scale = k.let('scale', div(lanes(1), unary('sqrt', add(div(squares.result, lanes(channels)), lanes(epsilon)))));
+  return { before: [...(center ? [...sum.body, mean.declare] : []), ...squares.body, scale.declare], result: (c) => mul(centred(c), scale.ref) };
+}
+
+/** Exponentials wait where the result goes. */
+function softmaxed(k: KernelBuilder, { width, channels, read }: RowOperand, keep: (channel: Expr, value: Expr) => Stmt, kept: (channel: Expr) => Expr): RowResult {
+  const most = foldVectors(k, width, channels, -Infinity, max, (c) => ({ before: [], value: read(c) })), top = k.let('top', most.result);
+  const total = foldVectors(k, width, channels, 0, add, (c) => {
+    const e = k.let('e', unary('exp', sub(read(c), top.ref)));
+    return { before: [e.declare, keep(c, e.ref)], value: e.ref };
+  });
+  const scale = k.let('scale', div(constant('f32', 1, width), total.result));
+  return { before: [...most.body, top.declare, ...total.body, scale.declare], result: (c) => mul(kept(c), scale.ref) };
+}
+
 export function rowsInTilesRule(isa: Isa): KernelRule {
   const width = Math.min(LANES, isa.lanes);
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     const { node, inputs, outputs } = request, x = inputs[0]!, y = outputs[0]!, l = y.layout, last = y.shape.length - 1;
-    const normalizes = node.kind === 'normalize' && node.attrs.axes.length === 1 && node.attrs.axes[0] === last;
-    const isSoftmax = node.kind === 'softmax' && node.attrs.mode === 'soft' && node.attrs.axis === last;
-    const e = normalizes || isSoftmax ? epilogueInTiles(request, isa) : undefined;
-    if (!e || !l || !x.layout) return [];
-    const read = reader(x, y, width);
-    if (!read) return [];
-    const lanes = (value: number): Expr => constant('f32', value, width);
-
-    const normalized = (k: KernelBuilder, at: (channel: Expr) => Place): { readonly before: Stmt[]; result(c: Expr): Expr } => {
-      if (node.kind !== 'normalize') throw new Error('SPC9003: not a normalisation');
-      const { center, epsilon } = node.attrs;
-      const sum = foldVectors(k, width, l.channels, 0, add, (c) => ({ before: [], value: read(at(c)) })), mean = k.let('mean', div(sum.result, lanes(l.channels)));
-      const centred = (c: Expr): Expr => (center ? sub(read(at(c)), mean.ref) : read(at(c)));
-      const squares = foldVectors(k, width, l.channels, 0, add, (c) => {
-        const d = k.let('d', centred(c));
-        return { before: [d.declare], value: mul(d.ref, d.ref) };
-      });
-      const scale = k.let('scale', div(lanes(1), unary('sqrt', add(div(squares.result, lanes(l.channels)), lanes(epsilon)))));
-      return { before: [...(center ? [...sum.body, mean.declare] : []), ...squares.body, scale.declare], result: (c) => mul(centred(c), scale.ref) };
-    };
-    const softmaxed = (k: KernelBuilder, at: (channel: Expr) => Place): { readonly before: Stmt[]; result(c: Expr): Expr } => {
-      const top = foldVectors(k, width, l.channels, -Infinity, max, (c) => ({ before: [], value: read(at(c)) })), most = k.let('top', top.result);
-      // exponentials wait in the result
-      const total = foldVectors(k, width, l.channels, 0, add, (c) => {
-        const p = k.let('e', unary('exp', sub(read(at(c)), most.ref)));
-        return { before: [p.declare, store(y.param, placeAddress(l, at(c), width), p.ref)], value: p.ref };
-      });
-      const scale = k.let('scale', div(lanes(1), total.result));
-      return { before: [...top.body, most.declare, ...total.body, scale.declare], result: (c) => mul(reader(y, y, width)!(at(c)), scale.ref) };
-    };
+    const norm = node.kind === 'normalize' && node.attrs.axes.length === 1 && node.attrs.axes[0] === last ? node.attrs : undefined;
+    const soft = node.kind === 'softmax' && node.attrs.mode === 'soft' && node.attrs.axis === last;
+    if (!l || !x.layout || !(norm || soft)) return [];
+    const e = epilogueInTiles(request, isa), xAt = reader(x, y, width), yAt = reader(y, y, width);
+    if (!e || !xAt || !yAt) return [];
     return [{
       choice: { status: 'dense-kernel', kernel: `${node.kind} in tiles x${width}`, reason: `${l.channels} channels, ${width} rows at a time` },
-      nanoseconds: vectorsOf(l) * l.channels * (LANES / width) * (normalizes ? 6 : 30) / isa.clock,
+      nanoseconds: vectorsOf(l) * l.channels * (LANES / width) * (norm ? 6 : 30) / isa.clock,
       finishes: true,
-      inPlace: [...(sameLayout(x.layout, l) ? [0] : []), ...(normalizes ? e.inPlace : [])],
+      inPlace: [...(sameLayout(x.layout, l) ? [0] : []), ...(norm ? e.inPlace : [])],
       build: (k) => [
-        ...overVectors(k, l, (v) => k.forEach([LANES / width], ([piece]) => {
-          const at = (channel: Expr): Place => ({ vector: v, channel, piece: piece! }), c = k.name('c');
-          const { before, result } = (normalizes ? normalized : softmaxed)(k, at);
-          return [...before, forLoop(c, l.channels, [store(y.param, placeAddress(l, at(ref(c)), width), e.value(at(ref(c)), result(ref(c))))])];
+        ...overVectors(k, l, (vector) => k.forEach([LANES / width], ([piece]) => {
+          const at = (channel: Expr): Place => ({ vector, channel, piece: piece! }), put = (c: Expr, value: Expr): Stmt => store(y.param, placeAddress(l, at(c), width), value);
+          const operand: RowOperand = { width, channels: l.channels, read: (c) => xAt(at(c)) }, c = k.name('c');
+          const { before, result } = norm ? normalized(k, operand, norm) : softmaxed(k, operand, put, (channel) => yAt(at(channel)));
+          return [...before, forLoop(c, l.channels, [put(ref(c), e.value(at(ref(c)), result(ref(c))))])];
         }, {}, 'piece')),
-        ...(normalizes && e.keepsZeros ? [] : clearStatements(k, y)), ...haloStatements(k, y),
+        // rows that are not there: normalised zeros are zero, their softmax is not
+        ...(norm && e.keepsZeros ? [] : clearStatements(k, y)), ...haloStatements(k, y),
       ],
     }];
   };
