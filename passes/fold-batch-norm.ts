@@ -175,7 +175,7 @@ const intoConsumer: Rule = (e, node) => {
 
   const weights = factors ? scaleAlong(tensor, inputAxis, (c, at) => factors[inputOf(c, at)]!) : tensor;
   const w = factors ? e.constant(weights, e.value(p.w).name) : p.w;
-  const origins = mergeOrigins(a.node as unknown as Node, node);
+  const origins = mergeOrigins(node, a.node as unknown as Node);
   const source = reshaped(e, a.x, e.shape(read));
   if (!offsets) {
     e.define(node.outputs, node.kind, [source, w], node.attrs, { origins });

@@ -27,7 +27,7 @@ const foldPad: Rule = (e, node) => {
   const elsewhere = pad.attrs.before.some((b, d) => !spatial.includes(d) && b + pad.attrs.after[d]! > 0);
   if (value === undefined || elsewhere) return false;
   const pads = node.attrs.pads.map(([before, after], d) => [before + pad.attrs.before[spatial[d]!]!, after + pad.attrs.after[spatial[d]!]!] as const);
-  const inputs = [pad.inputs[0]!, ...node.inputs.slice(1)], origins = mergeOrigins(pad as unknown as Node, node);
+  const inputs = [pad.inputs[0]!, ...node.inputs.slice(1)], origins = mergeOrigins(node, pad as unknown as Node);
   if (node.kind === 'conv') {
     if (value !== 0) return false;
     e.define(node.outputs, 'conv', inputs, { ...node.attrs, pads }, { origins });

@@ -28,24 +28,24 @@ export const candidatesOf = (graph: Graph, model: LayoutModel, over: Layout['ove
 const isProduct = (n: Node): boolean => n.kind === 'conv' || n.kind === 'matmul';
 
 /**
- * Rejects what the user does not want. Of the layers that an ONNX node became, products are meant where there are some.
+ * Rejects what the user does not want. Of the layers that an ONNX node became part of, the product that it is first in is meant where there is one.
  * @throws SpcError SPC1019 for names that no layer has, SPC3202 where a layer has nothing in the wanted layout; all of them at once
  */
 export function withLayoutsFixed(graph: Graph, candidates: ReadonlyMap<NodeId, Candidates>, { layouts = {} }: LayoutSettings): ReadonlyMap<NodeId, Candidates> {
   const fixed = new Map(candidates), problems: Diagnostic[] = [];
   for (const [name, wanted] of Object.entries(layouts)) {
-    const all = graph.nodes.filter((n) => n.origins.some((o) => o.node === name)), products = all.filter(isProduct);
+    const all = graph.nodes.filter((n) => n.origins.some((o) => o.node === name)), products = all.filter(isProduct), own = products.filter((n) => n.origins[0]!.node === name);
     if (all.length === 0) {
       const known = [...new Set(graph.nodes.filter(isProduct).flatMap((n) => n.origins.slice(0, 1).map((o) => o.node)))];
       problems.push({ code: 'SPC1019', severity: 'error', message: `no layer is made of an ONNX node '${name}'`, hint: known.length ? `products are: ${known.slice(0, 12).join(', ')}${known.length > 12 ? ', ...' : ''}` : 'the model has no products' });
     }
-    for (const n of products.length ? products : all) {
-      const own = fixed.get(n.id)!, left = own.map((o) => ((o.layout === 'rows') === (wanted === 'rows') ? o : reject(o, `the layout is fixed to ${wanted}`)));
+    for (const n of [own, products, all].find((l) => l.length > 0) ?? []) {
+      const options = fixed.get(n.id)!, left = options.map((o) => ((o.layout === 'rows') === (wanted === 'rows') ? o : reject(o, `the layout is fixed to ${wanted}`)));
       if (left.some((o) => !isRejected(o))) fixed.set(n.id, left);
       else problems.push({
         code: 'SPC3202', severity: 'error', node: name, op: n.origins.find((o) => o.node === name)!.op, shapes: n.inputs.map((id) => formatType(typeOf(graph, id))),
-        message: `the layer cannot run in ${wanted}: ${own.filter((o) => o.layout !== 'rows').map((o) => (isRejected(o) ? `${o.kernel}: ${o.reason}` : o.kernel)).join('; ')}`,
-        hint: `leave the choice to spc, or ask for ${own.flatMap((o) => (isRejected(o) ? [] : [`${o.layout === 'rows' ? 'rows' : 'tiles'} (${o.kernel || 'loop nest'}, ${time(o)})`])).join(' or ')}`,
+        message: `the layer cannot run in ${wanted}: ${options.filter((o) => o.layout !== 'rows').map((o) => (isRejected(o) ? `${o.kernel}: ${o.reason}` : o.kernel)).join('; ')}`,
+        hint: `leave the choice to spc, or ask for ${options.flatMap((o) => (isRejected(o) ? [] : [`${o.layout === 'rows' ? 'rows' : 'tiles'} (${o.kernel || 'loop nest'}, ${time(o)})`])).join(' or ')}`,
       });
     }
   }
