@@ -1,9 +1,9 @@
 /** Predicted time of a product in straight-line code. */
 import { tapsOf } from '../../../../compiler/core/window.js';
 import type { StreamForm } from '../../../../compiler/ir/layout-choice.js';
-import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { Isa } from '../../isa.js';
 import { nonZeros, type StreamProduct } from './product.js';
+import { plainRowBlocks } from './row-blocks.js';
 
 /** Bytes of code and weights per product, and per column load: measured on emitted functions. */
 const BYTES_PER_PRODUCT = 11, BYTES_PER_LOAD = 7;
@@ -25,14 +25,11 @@ export interface StreamCost {
 
 /**
  * Cycles a multiply-add = max(1.02, 0.36 + 1.54 l), l being loads of columns per multiply-add: fitted to 324 measurements on a core
- * that starts one 512-bit multiply-add and one load a cycle (Zen 4). A random mask is assumed: a column is loaded for a block of R rows
- * with probability 1 - (1 - d)^R.
+ * that starts one 512-bit multiply-add and one load a cycle (Zen 4).
  * @param tiles that every function runs over, in all calls; `phases`: times that the code is repeated
  */
 export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, form: StreamForm = isa.streams): StreamCost {
-  const products = nonZeros(p), columns = tapsOf(p.window).length * p.depth, rows = p.rows / p.group, density = products / (columns * p.rows);
-  const loaded = (block: number): number => 1 - (1 - density) ** block;
-  const loads = p.group * (Math.floor(rows / MAX_ROWS) * loaded(MAX_ROWS) + loaded(rows % MAX_ROWS)) * columns;
+  const products = nonZeros(p), density = products / (tapsOf(p.window).length * p.depth * p.rows), { loads } = plainRowBlocks(p);
   const bytes = phases * (form === 'tables' ? products * TABLE_BYTES_PER_PRODUCT : products * BYTES_PER_PRODUCT + loads * BYTES_PER_LOAD);
   const perProduct = products === 0 ? 0 : Math.max(1.02, 0.36 + (1.54 * loads) / products);
   // a vector of 16 lanes is several registers of a narrower machine; tables are read besides the data

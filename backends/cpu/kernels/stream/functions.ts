@@ -1,5 +1,5 @@
 /** From a product and its geometry to stream functions: row blocks x chunks of columns. */
-import { MAX_ROWS, type Clamp, type StreamFunction } from '../../../../compiler/kir/stream.js';
+import type { Clamp, StreamFunction } from '../../../../compiler/kir/stream.js';
 import { tapsOf } from '../../../../compiler/core/window.js';
 import type { ProductGeometry } from './geometry.js';
 import type { StreamProduct } from './product.js';
@@ -17,8 +17,8 @@ export interface StreamPlan {
   readonly finish: StreamFinish;
   /** Bytes of y from one tile to the next. */
   readonly yStep: number;
-  /** Output rows in the order in which blocks take them. */
-  readonly order: readonly number[];
+  /** Output rows of each function of a chunk; those of one group together. */
+  readonly blocks: readonly (readonly number[])[];
   /** Columns of one function at most. */
   readonly chunk: number;
   /** What the comment of each function begins with. */
@@ -32,16 +32,6 @@ export interface StreamPlan {
  * the row blocks go over it; about 1150 columns at 90 % zeros, more where rows are denser, for a function's code to be worth its loads.
  */
 export const chunkColumns = (density: number, taps: number): number => (density > 0.15 ? 2304 : taps === 1 ? 768 : 1152);
-
-/** Rows of a block: 31 and a rest. Even blocks would load the columns of the rest as often as those of a full one. */
-function rowBlocks(order: readonly number[], group: number): number[][] {
-  const perGroup = order.length / group, blocks: number[][] = [];
-  for (let g = 0; g < group; g++) {
-    const own = order.filter((r) => Math.floor(r / perGroup) === g);
-    for (let r = 0; r < own.length; r += MAX_ROWS) blocks.push(own.slice(r, r + MAX_ROWS));
-  }
-  return blocks;
-}
 
 interface Columns {
   readonly offsets: number[];
@@ -91,7 +81,7 @@ function columnsOf({ product: p, geometry, second }: StreamPlan, phase: number, 
 /** The functions of an output phase in order of execution: chunks outermost. */
 export function streamFunctions(plan: StreamPlan, phase: number, prefix: string): StreamFunction[] {
   const { product: p, geometry, finish, second } = plan, chunks = chunksOf(plan);
-  const blocks = rowBlocks(plan.order, p.group), perGroup = p.rows / p.group;
+  const { blocks } = plan, perGroup = p.rows / p.group;
   const functions: StreamFunction[] = [];
   const steps = { x: geometry.step, x2: second?.geometry.step ?? 0, y: plan.yStep, r: finish.residualStep ?? 0 };
   chunks.forEach((chunk, c) => {

@@ -14,7 +14,7 @@ import { matchEpilogue, type EpilogueOperand, type StreamEpilogue } from './epil
 import { chunkColumns, streamFunctions, type StreamPlan } from './functions.js';
 import { productGeometry, type ProductGeometry } from './geometry.js';
 import { streamProduct, type StreamProduct } from './product.js';
-import { rowOrder } from './row-order.js';
+import { rowBlocks } from './row-blocks.js';
 
 /** Elements between the first tile of `r` and that of the segment, where `y` is at `at`: same grid, own halo and pitch. */
 function residualAt(r: Layout, y: Layout, at: number): number {
@@ -82,7 +82,7 @@ export function streamRule(isa: Isa): KernelRule {
     const products = costs.reduce((n, c) => n + c.products, 0), nanoseconds = costs.reduce((n, c) => n + c.nanoseconds, 0);
     const weights = product.weights.length + (second?.product.weights.length ?? 0), density = products / weights;
     const plan: StreamPlan = {
-      product, geometry, yStep: 4 * vectorStride(y.layout!), order: rowOrder(product), chunk: chunkColumns(density, tapsOf(product.window).length),
+      product, geometry, yStep: 4 * vectorStride(y.layout!), blocks: rowBlocks(product, density), chunk: chunkColumns(density, tapsOf(product.window).length),
       finish: { bias: epilogue.bias.map((b, i) => b + (second?.epilogue.bias[i] ?? 0)), clamp: epilogue.clamp, ...(residual ? { residualStep: 4 * vectorStride(residual.layout!) } : {}) },
       title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name, ...(second ? { second } : {}),
     };
