@@ -8,11 +8,10 @@ import type { CpuName } from '../../backends/cpu/target.js';
 import { runPasses } from '../../passes/manager.js';
 import { pipelineFor } from '../../passes/pipeline.js';
 import type { Pass } from '../../passes/types.js';
-import type { CompileResult } from '../driver.js';
+import { emitModel, type CompileResult } from '../driver.js';
 import { evaluateGraph, evaluateGraphNode } from '../kir/evaluate.js';
 import type { Tensor } from '../ir/tensor.js';
 import { valueOf, type Graph, type Origin, type ValueId } from '../ir/types.js';
-import { buildManifest } from '../manifest.js';
 import { buildPlan } from '../plan/build.js';
 import { compareTensors, type Comparison, type Tolerance } from './tensor-comparison.js';
 import { loadFiles, runLoaded } from './source.js';
@@ -51,17 +50,27 @@ export interface LayerComparison {
   readonly comparison: Comparison;
 }
 
-/** @returns one comparison a layer, in execution order */
-export async function compareLayers(compiled: CompileResult, cpu: CpuName, inputs: readonly Tensor[], tolerance: Tolerance, terminal: Terminal): Promise<LayerComparison[]> {
-  const { graph } = compiled, target = targets.cpu({ cpu });
-  const computed = graph.nodes.flatMap((n) => n.outputs);
-  const observed: Graph = { ...graph, outputs: computed.map((value) => ({ name: `value ${value}`, value })) };
-  const plan = buildPlan(observed, target), { name } = compiled.manifest;
-  const emitted = target.emit(plan, { name, header: ['every intermediate value is an output'], weights: 'auto' });
-  const manifest = buildManifest(plan, {
-    ...compiled.manifest, sources: [...emitted.keys()].filter((f) => /\.[cS]$/.test(f)), compileFlags: target.compileFlags, diagnostics: [],
+/** The graph with every computed value as an output, in the order of its nodes: row-major, those in tiles converted. */
+function observable(graph: Graph): { readonly graph: Graph; readonly computed: readonly ValueId[] } {
+  const values = new Map(graph.values), nodes = [...graph.nodes], computed = graph.nodes.flatMap((n) => n.outputs);
+  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  const outputs = computed.map((id) => {
+    const { type, layout } = valueOf(graph, id), name = `value ${id}`;
+    if (!layout) return { name, value: id };
+    const value = next++;
+    values.set(value, { id: value, name: `observed_${id}_${value}`, type });
+    nodes.push({ id: next++, kind: 'relayout', inputs: [id], outputs: [value], attrs: {}, origins: [] });
+    return { name, value };
   });
-  const model = await loadFiles(new Map([...emitted, ['manifest.json', JSON.stringify(manifest)]]), {}, terminal);
+  return { graph: { ...graph, values, nodes, outputs }, computed };
+}
+
+/** @returns one comparison a layer, in execution order */
+export async function compareLayers(compiled: Pick<CompileResult, 'graph' | 'decisions' | 'manifest'>, cpu: CpuName, inputs: readonly Tensor[], tolerance: Tolerance, terminal: Terminal): Promise<LayerComparison[]> {
+  const { graph, manifest } = compiled, target = targets.cpu({ cpu }), observed = observable(graph), { computed } = observed;
+  const plan = buildPlan(observed.graph, target, compiled.decisions);
+  const { files } = emitModel(plan, target, { name: manifest.name, header: ['every intermediate value is an output'], weights: 'auto' }, { ...manifest, diagnostics: [] });
+  const model = await loadFiles(files, {}, terminal);
   const results = runLoaded(model, inputs);
   model.dispose();
 
