@@ -5,7 +5,7 @@ import { identifier } from '../emit/writer.js';
 import { macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { dtypes } from '../ir/dtype.js';
 import { formatFormula } from '../ir/formula.js';
-import type { LayoutDecision } from '../ir/layout-choice.js';
+import { isRejected, type LayoutDecision } from '../ir/layout-choice.js';
 import type { Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount, formatType, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
 import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
@@ -46,6 +46,12 @@ function withUnusedZeros(choice: LayerChoice, weights: PlanStep['weights'], deci
   if (choice.status === 'sparse-kernel' || zeros < NOTABLE_ZEROS) return choice;
   const why = decision ? ` (${decision.reason})` : '';
   return { ...choice, reason: `${choice.reason}; computed densely: ${Math.round(100 * zeros)} % of the weights are zero${why}` };
+}
+
+/** Why a product runs from tables where its instruction set has straight-line code. */
+function withTables(choice: LayerChoice, decision?: LayoutDecision): LayerChoice {
+  const code = decision?.chosen.form === 'tables' ? decision.others.find((o) => o.form === 'assembly') : undefined;
+  return code && isRejected(code) ? { ...choice, reason: `${choice.reason}; ${code.reason}` } : choice;
 }
 
 /** The tensors that a node's kernel sees, under their parameters' names. */
@@ -107,7 +113,7 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
   const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
   const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);
   const weights = weightsOf(graph, [node, ...absorbs]), nanoseconds = decision?.chosen.measured ? decision.chosen.nanoseconds : best?.nanoseconds ?? decision?.chosen.nanoseconds;
-  const choice = withUnusedZeros(best?.choice ?? loopNest(target, macs), weights, decision);
+  const choice = withTables(withUnusedZeros(best?.choice ?? loopNest(target, macs), weights, decision), decision);
   const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const slots = slotsOf(graph, request, k, best, label), origins = [...node.origins, ...absorbs.flatMap((n) => n.origins)];
   const kernel: Kernel = {

@@ -88,7 +88,7 @@ export function labelWithin(graph: Graph, all: ReadonlyMap<NodeId, Candidates>, 
     for (const { id, option } of coded.sort((a, b) => a.loss - b.loss || a.id - b.id)) {
       if (total <= budget) break;
       candidates.set(id, candidates.get(id)!.map((o) => (o === option
-        ? reject(o, `the model's code would take ${megabytes(needed)}, more than its budget of ${megabytes(budget)}: of its ${megabytes(option.bytes)} least is lost`) : o)));
+        ? reject(o, `the model's code would take ${megabytes(needed)}, its budget is ${megabytes(budget)}, and this layer's ${megabytes(option.bytes)} gain least`) : o)));
       total -= option.bytes;
     }
   }
@@ -102,8 +102,7 @@ export function decide(candidates: Candidates, inTiles: boolean): LayoutDecision
   const reason = isRejected(other) ? `in ${inTiles ? 'tiles' : 'rows'}: ${other.reason}`
     : chosen.nanoseconds <= other.nanoseconds ? `${name(chosen)}, ${time(chosen)}, against ${name(other)}, ${time(other)}`
       : `${name(chosen)}, ${time(chosen)}: ${name(other)} would take ${time(other)} but cost more in conversions than it gains`;
-  const lost = chosen.form === 'tables' ? others.filter(isRejected).find((o) => o.form === 'assembly') : undefined;
-  return { chosen, others, reason: lost ? `${reason}; in tables: ${lost.reason}` : reason };
+  return { chosen, others, reason };
 }
 
 /** True where there is something to tell about a node: a kernel of the target, or tiles. */

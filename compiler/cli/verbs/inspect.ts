@@ -36,6 +36,13 @@ function weightsOf(graph: Graph): WeightFacts[] {
 }
 
 const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `${((100 * part) / whole).toFixed(1)}%`);
+/** Some fields of a record, those that it has. */
+function only<T extends object, K extends keyof T>(record: T, ...keys: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(keys.flatMap((k) => (record[k] === undefined ? [] : [[k, record[k]]]))) as Pick<T, K>;
+}
+
+const time = (nanoseconds: number | undefined): string => (nanoseconds === undefined ? '' : `${(nanoseconds / 1000).toLocaleString('en-US', { maximumSignificantDigits: 3 })} us`);
+const nodesText = (nodes: readonly { readonly name: string; readonly op: string }[]): string => shorten(nodes.map((n) => `${n.name} (${n.op})`).join(' + '), 56);
 const shorten = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
 
 export const run: RunVerb = async ([path], flags, terminal) => {
@@ -53,29 +60,36 @@ export const run: RunVerb = async ([path], flags, terminal) => {
     return {
       index, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind, output: out ? { dtype: out.type.dtype, shape: out.type.shape } : null,
       macs: s.macs, status: s.choice.status, kernel: s.choice.kernel, reason: s.choice.reason,
+      ...only(manifest.layers[index]!, 'nonZeroMacs', 'weights', 'nanoseconds', 'codeBytes', 'candidates'),
     };
   });
 
   terminal.print(`inputs    ${inputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
   terminal.print(`outputs   ${outputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
   terminal.print(`operators ${[...operators].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${n} ${op}`).join(', ')}`);
-  terminal.print(`layers    ${layers.length} for ${manifest.target} after fusion, ${manifest.macs.toLocaleString('en-US')} multiply-adds`);
+  const skipped = manifest.nonZeroMacs < manifest.macs ? `, ${manifest.nonZeroMacs.toLocaleString('en-US')} of them with a weight that is not zero` : '';
+  terminal.print(`layers    ${layers.length} for ${manifest.target} after fusion, ${manifest.macs.toLocaleString('en-US')} multiply-adds${skipped}`);
   terminal.print(`weights   ${total.elements.toLocaleString('en-US')} elements, ${formatBytes(total.bytes)}, ${percent(total.zeros, total.elements)} zero`);
   terminal.print(`memory    ${formatBytes(manifest.arenaBytes)} working memory (${formatBytes(manifest.unsharedBytes)} if nothing were shared)`);
+  if (manifest.codeBytes > 0) terminal.print(`code      ${formatBytes(manifest.codeBytes)} of straight-line code and tables, weights in them included`);
   if (weights.length > 0) {
     terminal.print();
     terminal.table(['weight', 'type', 'bytes', 'zeros', 'pattern'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`, w.patterns[0]?.name ?? '']), [2, 3]);
   }
-  if (flags.layers) {
+  const products = layers.filter((l) => l.weights), shown = flags.layers ? layers : products;
+  if (shown.length > 0) {
     terminal.print();
-    terminal.table(['#', 'nodes', 'output', 'multiply-adds', 'status', 'kernel', 'reason'], layers.map((l) => [
-      String(l.index), shorten(l.nodes.map((n) => `${n.name} (${n.op})`).join(' + '), 56), l.output ? formatType(l.output) : '', l.macs.toLocaleString('en-US'), l.status, l.kernel, l.reason,
-    ]), [0, 3]);
-  } else terminal.note('add --layers for one line a layer');
+    terminal.table(['#', 'nodes', 'output', 'multiply-adds', 'zeros', 'status', 'kernel', 'predicted', 'reason'], shown.flatMap((l) => [
+      [String(l.index), nodesText(l.nodes) || l.kind, l.output ? formatType(l.output) : '', l.macs.toLocaleString('en-US'), l.weights ? percent(l.weights.elements - l.weights.nonZeros, l.weights.elements) : '',
+        l.status, l.kernel, time(l.nanoseconds), l.reason],
+      ...(flags.layers ? l.candidates.map((c) => ['', '', '', '', '', c.chosen ? 'chosen' : c.nanoseconds === undefined ? 'not possible' : 'lost', `${c.layout}: ${c.kernel}`, time(c.nanoseconds), c.reason]) : []),
+    ]), [0, 3, 4, 7]);
+  }
+  if (!flags.layers) terminal.note('add --layers for all layers, and what else could run each');
   return {
     result: {
       model: manifest.model, target: manifest.target, inputs, outputs, operators: Object.fromEntries(operators), macs: manifest.macs,
-      arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
+      nonZeroMacs: manifest.nonZeroMacs, codeBytes: manifest.codeBytes, arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
       sparsity: total.elements ? total.zeros / total.elements : 0,
       weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements, patterns: w.patterns.map(({ name, order, bits, utilisation }) => ({ name, order, bits, utilisation })) })), layers,
     },
