@@ -34,9 +34,10 @@ interface Need {
 
 const isSpatial = (node: Node): boolean => node.kind === 'conv' || node.kind === 'pool' || node.kind === 'slice';
 
-/** Pixels of a tensor that nothing else says anything about: an image in four dimensions, rows otherwise. */
-function ownSpace(shape: readonly number[], spatial: number): Space {
+/** Pixels of a tensor that nothing else says anything about: an image in four dimensions, rows otherwise, which are images where those are in lanes. */
+function ownSpace(over: Layout['over'], shape: readonly number[], spatial: number): Space {
   const outer = shape.slice(0, -1);
+  if (over === 'images' && spatial === 0) return ownSpace('pixels', [outer[0] ?? 1, outer.slice(1).reduce((a, b) => a * b, 1), shape.at(-1)!], 1);
   if (spatial === 2) return { images: outer[0]!, height: outer[1]!, width: outer[2]!, rows: outer[1]!, columns: outer[2]! };
   if (spatial === 1) return { images: outer[0]!, height: 1, width: outer[1]!, rows: 1, columns: outer[1]! };
   const count = outer.reduce((a, b) => a * b, 1);
@@ -58,6 +59,8 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
   const tiled = (id: ValueId): boolean => { const p = producer.get(id); return p !== undefined && inTiles.has(p.id) && !reducesPixels(p); };
   const windows = new Map<number, Window>(graph.nodes.flatMap((n) => (inTiles.has(n.id) ? [[n.id, windowOf(n, n.inputs.map(type))!] as const] : [])));
+  /** A reshape that makes the pixels of an image channels, which they are in memory where lanes are images and there is no margin. */
+  const flattens = (n: Node): boolean => n.kind === 'reshape' && type(n.inputs[0]!).shape.at(-1) !== type(n.outputs[0]!).shape.at(-1);
   /** Nodes over pixels that want no phases and no halo of their operand. */
   const whole = (n: Node): boolean => over === 'pixels' && isSpatial(n) && model.readsWhole(graph, n);
   /** Operands that a node reads in tiles: not constants. */
@@ -76,11 +79,11 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   for (const node of graph.nodes) {
     if (!inTiles.has(node.id)) continue;
     const x = mainOperand(node), y = node.outputs[0]!, w = windows.get(node.id)!, shape = type(y).shape;
-    const from = spaces.get(x) ?? ownSpace(pixelShape(x), spatialRank(node, pixelShape(x)));
+    const from = spaces.get(x) ?? ownSpace(over, pixelShape(x), spatialRank(node, pixelShape(x)));
     if (!spaces.has(x)) spaces.set(x, from);
     if (reducesPixels(node)) continue;
-    const own = ownSpace(shape, spatialRank(node, shape)), s = w.stride[0];
-    spaces.set(y, isSpatial(node) ? { ...own, rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
+    const own = ownSpace(over, shape, spatialRank(node, shape)), s = w.stride[0];
+    spaces.set(y, flattens(node) ? own : isSpatial(node) ? { ...own, rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
   }
 
   // backward: phases of results, then what each operand must be
@@ -110,6 +113,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
 
   return withRelayouts(graph, inTiles, layouts, (node, id) => {
     // another name of the same memory
+    if (flattens(node)) return layoutFor(over, spaces.get(id)!, 1, channels(id), []);
     if (node.kind === 'reshape') return layouts.get(node.outputs[0]!)!;
     const need = needs.get(node)!.get(id)!, there = layouts.get(id);
     if (there && satisfies(there, need)) return there;
