@@ -406,4 +406,17 @@ SPC_INLINE void spc_tiles_from_plane(float *y, long y_vector, const float *x, lo
   }
 }
 
+/* One channel of up to 16 images, `image` elements apart, into vectors with an image in each lane; lanes from `count` on become zero. */
+SPC_INLINE void spc_tiles_from_image_planes(float *y, long y_row, long y_vector, const float *x, long image, long row_step, long column_step, long height, long width, long count) {
+  int32_t lanes[SPC_LANES];
+  for (int l = 0; l < SPC_LANES; ++l) lanes[l] = l < count ? (int32_t)(l * image) : -1;
+  for (long i = 0; i < height; ++i) for (long j = 0; j < width; j += SPC_LANES) {
+    const int n = width - j < SPC_LANES ? (int)(width - j) : SPC_LANES;
+    float square[SPC_LANES * SPC_LANES];
+    if (column_step == 1) spc_square_from_rows(square, x + i * row_step + j, lanes, 1, n);
+    else for (int v = 0; v < n; ++v) for (int l = 0; l < SPC_LANES; ++l) square[v * SPC_LANES + l] = lanes[l] < 0 ? 0.0f : x[lanes[l] + i * row_step + (j + v) * column_step];
+    for (int v = 0; v < n; ++v) spc_store_f32x16(y + i * y_row + (j + v) * y_vector, spc_load_f32x16(square + v * SPC_LANES));
+  }
+}
+
 #endif
