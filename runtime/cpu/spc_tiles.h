@@ -170,19 +170,19 @@ SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[
 }
 #endif
 
-SPC_INLINE void spc_vector_from_rows(float *y, const float *x, spc_i32x16 lanes, long channels) {
+SPC_INLINE void spc_vector_from_rows(float *y, const float *x, spc_i32x16 lanes, long stride, long channels) {
   int32_t rows[SPC_LANES];
   spc_store_i32x16(rows, lanes);
   long c = 0;
-  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, channels, SPC_LANES);
-  if (c < channels) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, channels, (int)(channels - c));
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, stride, SPC_LANES);
+  if (c < channels) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, stride, (int)(channels - c));
 }
-SPC_INLINE void spc_vector_to_rows(float *y, const float *x, spc_i32x16 lanes, long channels) {
+SPC_INLINE void spc_vector_to_rows(float *y, const float *x, spc_i32x16 lanes, long stride, long channels) {
   int32_t rows[SPC_LANES];
   spc_store_i32x16(rows, lanes);
   long c = 0;
-  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, channels, SPC_LANES);
-  if (c < channels) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, channels, (int)(channels - c));
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, stride, SPC_LANES);
+  if (c < channels) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, stride, (int)(channels - c));
 }
 
 /* Rows of an image's pixels in vector v of a grid, -1 where there is none. */
@@ -192,20 +192,20 @@ SPC_INLINE spc_i32x16 spc_rows_of_pixels(long v, long py, long px, long height, 
 }
 /* Vector v (in the halo, too) of grid (py, px) from the rows of its image, and the rows from a vector of the grid. */
 SPC_INLINE void spc_tiles_from_rows(float *y, const float *x, long channels, long v, long py, long px, long height, long width, long phases, long rows, long columns) {
-  spc_vector_from_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels);
+  spc_vector_from_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels, channels);
 }
 SPC_INLINE void spc_tiles_to_rows(float *y, const float *x, long channels, long v, long py, long px, long height, long width, long phases, long rows, long columns) {
-  spc_vector_to_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels);
+  spc_vector_to_rows(y, x, spc_rows_of_pixels(v, py, px, height, width, phases, rows, columns), channels, channels);
 }
 /* The same where lanes are images: lane l has row l * pixels of x (y), for `count` lanes. */
 SPC_INLINE spc_i32x16 spc_rows_of_images(long count, long pixels) {
   return spc_lanes_where(spc_mask_below(spc_lane_numbers(), count < 0 ? 0 : (int32_t)count), spc_lane_numbers() * (int32_t)pixels, -1);
 }
 SPC_INLINE void spc_tiles_from_images(float *y, const float *x, long channels, long count, long pixels) {
-  spc_vector_from_rows(y, x, spc_rows_of_images(count, pixels), channels);
+  spc_vector_from_rows(y, x, spc_rows_of_images(count, pixels), channels, channels);
 }
 SPC_INLINE void spc_tiles_to_images(float *y, const float *x, long channels, long count, long pixels) {
-  spc_vector_to_rows(y, x, spc_rows_of_images(count, pixels), channels);
+  spc_vector_to_rows(y, x, spc_rows_of_images(count, pixels), channels, channels);
 }
 
 /*
@@ -386,23 +386,29 @@ SPC_INLINE void spc_tiles_depthwise_strided(float *y, long y_vector, const float
 }
 
 /*
- * A grid from one channel of an image whose pixels are `row_step` and `column_step` elements apart: x is the first pixel of the phase,
- * which has own_rows x own_columns of them. `line` is room for the grid's pixels in order, of which lane l has those from l * size on.
+ * The grids of one row phase from one channel of an image whose pixels are `row_step` (of the phase) and `column_step` elements apart:
+ * x is its first pixel, y vector 0 of the first grid. `line` is room for the pixels of all grids in order, of which lane l has those from
+ * l * size on. Every row is read once for all column phases.
  */
-SPC_INLINE void spc_tiles_from_plane(float *y, long y_vector, const float *x, long row_step, long column_step, long own_rows, long own_columns, long columns, long size, float *line) {
+SPC_INLINE void spc_tiles_from_plane(float *y, long y_vector, long y_grid, const float *x, long row_step, long column_step, long own_rows, long width, long phases, long columns, long size, float *line) {
+  const long room = SPC_LANES * size, whole = width / phases;
   for (long i = 0; i < own_rows; ++i) {
+    const float *from = x + i * row_step;
     float *to = line + i * columns;
-    for (long j = 0; j < own_columns; ++j) to[j] = x[i * row_step + j * column_step];
-    for (long j = own_columns; j < columns; ++j) to[j] = 0.0f;
+    for (long j = 0; j < whole; ++j) for (long q = 0; q < phases; ++q) to[q * room + j] = from[(j * phases + q) * column_step];
+    for (long q = 0; q < phases; ++q) for (long j = whole; j < columns; ++j) to[q * room + j] = j * phases + q < width ? from[(j * phases + q) * column_step] : 0.0f;
   }
-  for (long i = own_rows * columns; i < SPC_LANES * size; ++i) line[i] = 0.0f;
   int32_t rows[SPC_LANES];
   for (int l = 0; l < SPC_LANES; ++l) rows[l] = (int32_t)(l * size);
-  for (long v = 0; v < size; v += SPC_LANES) {
-    const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
-    float square[SPC_LANES * SPC_LANES];
-    spc_square_from_rows(square, line + v, rows, 1, n);
-    for (int i = 0; i < n; ++i) spc_store_f32x16(y + (v + i) * y_vector, spc_load_f32x16(square + i * SPC_LANES));
+  for (long q = 0; q < phases; ++q) {
+    float *grid = line + q * room;
+    for (long i = own_rows * columns; i < room; ++i) grid[i] = 0.0f;
+    for (long v = 0; v < size; v += SPC_LANES) {
+      const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
+      float square[SPC_LANES * SPC_LANES];
+      spc_square_from_rows(square, grid + v, rows, 1, n);
+      for (int i = 0; i < n; ++i) spc_store_f32x16(y + q * y_grid + (v + i) * y_vector, spc_load_f32x16(square + i * SPC_LANES));
+    }
   }
 }
 
@@ -416,6 +422,35 @@ SPC_INLINE void spc_tiles_from_image_planes(float *y, long y_row, long y_vector,
     if (column_step == 1) spc_square_from_rows(square, x + i * row_step + j, lanes, 1, n);
     else for (int v = 0; v < n; ++v) for (int l = 0; l < SPC_LANES; ++l) square[v * SPC_LANES + l] = lanes[l] < 0 ? 0.0f : x[lanes[l] + i * row_step + (j + v) * column_step];
     for (int v = 0; v < n; ++v) spc_store_f32x16(y + i * y_row + (j + v) * y_vector, spc_load_f32x16(square + v * SPC_LANES));
+  }
+}
+
+/*
+ * Tiles from and to transposed rows, as the heads of an attention are: row p begins outer * (p / inner) + step * (p % inner) elements
+ * from the first; of a block of channels that are neighbours there.
+ */
+SPC_INLINE spc_i32x16 spc_split_rows(spc_i32x16 rows, long inner, long outer, long step) {
+  const int32_t n = (int32_t)inner;
+  spc_i32x16 i = __builtin_convertvector(__builtin_convertvector(rows, spc_f32x16) * (1.0f / (float)n), spc_i32x16);
+  i += (rows - i * n) >> 31;
+  i += 1 + ((rows - i * n - n) >> 31);
+  return (i * (int32_t)outer + (rows - i * n) * (int32_t)step) | (rows >> 31);
+}
+SPC_INLINE void spc_tiles_from_split_rows(float *y, const float *x, long channels, long inner, long outer, long step, long v, long height, long width, long rows, long columns) {
+  spc_vector_from_rows(y, x, spc_split_rows(spc_rows_of_pixels(v, 0, 0, height, width, 1, rows, columns), inner, outer, step), 1, channels);
+}
+SPC_INLINE void spc_tiles_to_split_rows(float *y, const float *x, long channels, long inner, long outer, long step, long v, long height, long width, long rows, long columns) {
+  spc_vector_to_rows(y, x, spc_split_rows(spc_rows_of_pixels(v, 0, 0, height, width, 1, rows, columns), inner, outer, step), 1, channels);
+}
+/* One channel of all pixels, which fill their `size` vectors, in order: pixel p at outer * (p / inner) + p % inner; a lane's pixels are not divided. */
+SPC_INLINE void spc_tiles_to_column(float *y, const float *x, long x_vector, long size, long inner, long outer) {
+  int32_t starts[SPC_LANES];
+  for (int l = 0; l < SPC_LANES; ++l) starts[l] = (int32_t)(l * size / inner * outer + l * size % inner);
+  for (long v = 0; v < size; v += SPC_LANES) {
+    const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
+    float square[SPC_LANES * SPC_LANES];
+    for (int i = 0; i < n; ++i) spc_store_f32x16(square + i * SPC_LANES, spc_load_f32x16(x + (v + i) * x_vector));
+    spc_square_to_rows(y + v, square, starts, 1, n);
   }
 }
 

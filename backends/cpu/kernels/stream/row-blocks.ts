@@ -43,9 +43,11 @@ function loadsOf({ weights, rows, group }: StreamProduct, columns: number, step:
 /** Rows in order, in the height that loads least. A block has rows of one group, whose channels it reads. */
 export function plainRowBlocks(p: StreamProduct): RowBlocks {
   const columns = tapsOf(p.window).length * p.depth, step = Math.max(1, Math.floor(columns / SAMPLE));
-  const tried = HEIGHTS.map((height) => ({ height, loads: loadsOf(p, columns, step, height) }));
+  // of blocks that load alike (dense ones), even ones spread the loads over more multiply-adds
+  const perGroup = p.rows / p.group, even = Math.ceil(perGroup / Math.ceil(perGroup / MAX_ROWS));
+  const tried = [even, ...HEIGHTS].map((height) => ({ height, loads: loadsOf(p, columns, step, height) }));
   const { height, loads } = tried.reduce((best, t) => (t.loads < best.loads ? t : best));
-  const groups = cut(Array.from({ length: p.rows }, (_, r) => r), p.rows / p.group);
+  const groups = cut(Array.from({ length: p.rows }, (_, r) => r), perGroup);
   return { height, blocks: groups.flatMap((g) => cut(g, height)), loads: (loads * columns) / Math.ceil(columns / step) };
 }
 
@@ -59,7 +61,7 @@ function maskOf(p: StreamProduct, group: readonly number[]): { readonly rows: nu
 /** The blocks of a layer's functions: rows with common columns together, where rows are so sparse that this pays. */
 export function rowBlocks(p: StreamProduct, density: number): readonly (readonly number[])[] {
   const { height, blocks } = plainRowBlocks(p);
-  if (density >= CLUSTERED_DENSITY || density === 0 || height !== MAX_ROWS) return blocks;
+  if (density >= CLUSTERED_DENSITY || density === 0 || HEIGHTS.some((h) => h < MAX_ROWS && h === height)) return blocks;
   return cut(Array.from({ length: p.rows }, (_, r) => r), p.rows / p.group).flatMap((group) => {
     const { order } = clusterRows(maskOf(p, group), height, SEARCH / p.group);
     return cut(order.map((r) => group[r]!), height);

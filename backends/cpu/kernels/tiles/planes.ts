@@ -1,5 +1,5 @@
 /** Images into tiles a channel at a time: network inputs, whose channels are planes (NCHW) or too few to be worth squares of 16. */
-import { gridVectors, LANES, vectorsOf, vectorStride, type ImageTiles, type PixelTiles } from '../../../../compiler/ir/layout.js';
+import { gridVectors, LANES, phaseVectors, vectorsOf, vectorStride, type ImageTiles, type PixelTiles } from '../../../../compiler/ir/layout.js';
 import { operandsOf, sameShape, type Graph, type Node } from '../../../../compiler/ir/types.js';
 import { add, call, index, min, mul, pointer, sub } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
@@ -29,13 +29,13 @@ interface Steps {
 }
 
 function toPixels(k: KernelBuilder, x: TensorRef, y: TensorRef, to: PixelTiles, step: Steps): Stmt[] {
-  const { phases: s, height, width } = to, size = gridVectors(to), grids = s * s, line = k.scratch('line', 'f32', (size + 1) * LANES);
-  // phases have their own extents: one call each; the room for a line is one thread's
-  return Array.from({ length: grids }, (_, g) => [Math.floor(g / s), g % s] as const).flatMap(([py, px], g) =>
+  const { phases: s, height, width } = to, size = gridVectors(to), line = k.scratch('line', 'f32', s * size * LANES + LANES);
+  // row phases have their own extents: one call each; the room for a line is one thread's
+  return Array.from({ length: s }, (_, py) => py).flatMap((py) =>
     k.forEach([to.images, to.channels], ([n, c]) => [call('spc_tiles_from_plane',
-      pointer(y.param, add(vectorOfGrid(to, add(mul(n!, grids), g), 0), mul(c!, LANES))), vectorStride(to),
-      pointer(x.param, add(add(mul(n!, step.image), mul(c!, step.channel)), index(py * step.row + px * step.column))), s * step.row, s * step.column,
-      Math.max(0, Math.ceil((height - py) / s)), Math.max(0, Math.ceil((width - px) / s)), to.columns, size, pointer(line))], {}));
+      pointer(y.param, add(vectorOfGrid(to, add(mul(n!, s * s), py * s), 0), mul(c!, LANES))), vectorStride(to), phaseVectors(to) * vectorStride(to),
+      pointer(x.param, add(add(mul(n!, step.image), mul(c!, step.channel)), index(py * step.row))), s * step.row, step.column,
+      Math.max(0, Math.ceil((height - py) / s)), width, s, to.columns, size, pointer(line))], {}));
 }
 
 const toImages = (k: KernelBuilder, x: TensorRef, y: TensorRef, to: ImageTiles, step: Steps): Stmt[] =>
