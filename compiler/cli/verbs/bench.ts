@@ -71,14 +71,17 @@ async function profileLayers(files: ReadonlyMap<string, string | Uint8Array>, in
   model.profile!.fill(0);
   timer.time(runs);
   const rows = model.manifest.layers.map((l, i) => ({
-    index: i, nodes: l.nodes, kind: l.kind, status: l.status, kernel: l.schedule, macs: l.macs, us: (model.profile![i]! / runs) * 1e6,
+    index: i, nodes: l.nodes, kind: l.kind, status: l.status, kernel: l.schedule, macs: l.macs, nonZeroMacs: l.nonZeroMacs,
+    predicted_us: l.nanoseconds === undefined ? null : l.nanoseconds / 1000, us: (model.profile![i]! / runs) * 1e6,
   }));
   model.dispose();
   const total = rows.reduce((s, r) => s + r.us, 0);
   terminal.print();
-  terminal.table(['#', 'layer', 'us', 'share', 'GMAC/s', 'status', 'kernel'], [...rows].sort((a, b) => b.us - a.us).map((r) => [
-    String(r.index), r.nodes.map((n) => `${n.name} (${n.op})`).join(' + ').slice(0, 60) || r.kind, r.us.toPrecision(4), `${((100 * r.us) / total).toFixed(1)}%`,
-    r.macs > 0 ? (r.macs / (r.us * 1e3)).toFixed(2) : '', r.status, r.kernel,
-  ]), [0, 2, 3, 4]);
+  // multiply-adds that are done: a sparse kernel skips those with zeros
+  const done = (r: (typeof rows)[number]): number => (r.status === 'sparse-kernel' ? r.nonZeroMacs : r.macs);
+  terminal.table(['#', 'layer', 'us', 'predicted', 'share', 'GMAC/s done', 'status', 'kernel'], [...rows].sort((a, b) => b.us - a.us).map((r) => [
+    String(r.index), r.nodes.map((n) => `${n.name} (${n.op})`).join(' + ').slice(0, 60) || r.kind, r.us.toPrecision(4), r.predicted_us === null ? '' : r.predicted_us.toPrecision(4), `${((100 * r.us) / total).toFixed(1)}%`,
+    r.macs > 0 ? (done(r) / (r.us * 1e3)).toFixed(2) : '', r.status, r.kernel,
+  ]), [0, 2, 3, 4, 5]);
   return rows;
 }

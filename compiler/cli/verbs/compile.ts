@@ -37,11 +37,11 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   const statuses = countBy(manifest.layers.map((l) => l.status));
   terminal.print(`${dryRun ? 'would write' : 'wrote'} ${files.size} files${dryRun ? '' : ` to ${output}`} (${formatBytes([...files.values()].reduce((s, f) => s + Buffer.byteLength(f), 0))})`);
   terminal.print(`layers    ${manifest.layers.length}: ${[...statuses].map(([s, n]) => `${n} ${s}`).join(', ') || 'none'}`);
-  terminal.print(`work      ${manifest.macs.toLocaleString('en-US')} multiply-adds`);
-  terminal.print(`memory    ${formatBytes(manifest.arenaBytes)} working memory (${formatBytes(manifest.unsharedBytes)} if nothing were shared), ${formatBytes(manifest.weightBytes)} weights`);
+  terminal.print(`work      ${manifest.macs.toLocaleString('en-US')} multiply-adds${manifest.nonZeroMacs < manifest.macs ? `, ${manifest.nonZeroMacs.toLocaleString('en-US')} with a weight that is not zero` : ''}`);
+  terminal.print(`memory    ${formatBytes(manifest.arenaBytes)} working memory (${formatBytes(manifest.unsharedBytes)} if nothing were shared), ${formatBytes(manifest.weightBytes)} weights${manifest.codeBytes > 0 ? `, ${formatBytes(manifest.codeBytes)} straight-line code and tables with weights in them` : ''}`);
   return {
     result: {
-      output: output ?? null, target: manifest.target, name: manifest.name, written: dryRun ? [] : [...files.keys()], macs: manifest.macs,
+      output: output ?? null, target: manifest.target, name: manifest.name, written: dryRun ? [] : [...files.keys()], macs: manifest.macs, nonZeroMacs: manifest.nonZeroMacs, codeBytes: manifest.codeBytes,
       arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes, weightBytes: manifest.weightBytes,
       layerStatus: Object.fromEntries(statuses), ...(flags.timePasses ? { passes: compiled.passRuns } : {}),
     },
