@@ -44,8 +44,6 @@ function ownSpace(over: Layout['over'], shape: readonly number[], spatial: numbe
   return { images: 1, height: count, width: 1, rows: count, columns: 1 };
 }
 
-const spatialRank = (node: Node, shape: readonly number[]): number => (isSpatial(node) ? shape.length - 2 : shape.length === 4 ? 2 : 0);
-
 export interface Assignment {
   readonly graph: Graph;
   readonly over: Layout['over'];
@@ -70,20 +68,24 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
 
   /** The shape that says most about a value's pixels: what it had before its leading dimensions were joined. */
   const pixelShape = (id: ValueId): readonly number[] => {
-    const p = producer.get(id), { shape } = type(id);
-    return p?.kind === 'reshape' && shape.length < 4 && type(p.inputs[0]!).shape.at(-1) === shape.at(-1) ? pixelShape(p.inputs[0]!) : shape;
+    const p = producer.get(id), { shape } = type(id), before = p?.kind === 'reshape' ? type(p.inputs[0]!).shape : [];
+    return before.length > shape.length && before.at(-1) === shape.at(-1) ? pixelShape(p!.inputs[0]!) : shape;
   };
+  /** Three dimensions are a sequence where there are windows over sequences, rows of matrices elsewhere. */
+  const sequences = graph.nodes.some((n) => inTiles.has(n.id) && isSpatial(n) && type(n.outputs[0]!).shape.length === 3);
+  const spaceOf = (shape: readonly number[]): Space => ownSpace(over, shape, shape.length === 4 ? 2 : shape.length === 3 && sequences ? 1 : 0);
 
-  // forward: pixels and grids
-  const spaces = new Map<ValueId, Space>();
+  // forward: pixels and grids; of the operands as each node reads them, windows over the images that their own shapes say
+  const spaces = new Map<ValueId, Space>(), readAs = new Map<Node, Space>();
   for (const node of graph.nodes) {
     if (!inTiles.has(node.id)) continue;
-    const x = mainOperand(node), y = node.outputs[0]!, w = windows.get(node.id)!, shape = type(y).shape;
-    const from = spaces.get(x) ?? ownSpace(over, pixelShape(x), spatialRank(node, pixelShape(x)));
-    if (!spaces.has(x)) spaces.set(x, from);
+    const x = mainOperand(node), y = node.outputs[0]!, w = windows.get(node.id)!, s = w.stride[0], known = spaces.get(x);
+    const asImages = isSpatial(node) || reducesPixels(node), wanted = spaceOf(asImages ? type(x).shape : pixelShape(x));
+    const from = known && (!asImages || sameImages(known, wanted)) ? known : wanted;
+    readAs.set(node, from);
+    if (!known) spaces.set(x, from);
     if (reducesPixels(node)) continue;
-    const own = ownSpace(over, shape, spatialRank(node, shape)), s = w.stride[0];
-    spaces.set(y, flattens(node) ? own : isSpatial(node) ? { ...own, rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
+    spaces.set(y, flattens(node) ? spaceOf(type(y).shape) : isSpatial(node) ? { ...spaceOf(type(y).shape), rows: Math.ceil(from.rows / s), columns: Math.ceil(from.columns / s) } : from);
   }
 
   // backward: phases of results, then what each operand must be
@@ -96,8 +98,9 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
     const free = node.kind === 'conv' && !tiled(mainOperand(node)) && operandsOf(node).every((id) => isConstant(id) || id === mainOperand(node));
     const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
     phases.set(y, own);
-    const space = spaces.get(y) ?? spaces.get(mainOperand(node))!, w = windows.get(node.id)!;
-    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) && !whole(node) ? windowNeed(w, own, spaces.get(id)!, space, isSpatial(node)) : id === mainOperand(node) ? plainNeed(spaces.get(id)!, 1) : plainNeed(space, own)])));
+    const from = readAs.get(node)!, space = spaces.get(y) ?? from, w = windows.get(node.id)!;
+    const main = whole(node) ? plainNeed(from, 1) : windowNeed(w, own, from, space, isSpatial(node));
+    needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) ? main : plainNeed(space, own)])));
   }
 
   // layouts of results: as wide as those consumers want that can read them as they are
@@ -113,7 +116,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
 
   return withRelayouts(graph, inTiles, layouts, (node, id) => {
     // another name of the same memory
-    if (flattens(node)) return layoutFor(over, spaces.get(id)!, 1, channels(id), []);
+    if (flattens(node)) return layoutFor(over, readAs.get(node)!, 1, channels(id), []);
     if (node.kind === 'reshape') return layouts.get(node.outputs[0]!)!;
     const need = needs.get(node)!.get(id)!, there = layouts.get(id);
     if (there && satisfies(there, need)) return there;
@@ -122,7 +125,8 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   });
 }
 
-const sameGrid = (a: Space, b: Space): boolean => a.images === b.images && a.height === b.height && a.width === b.width && a.rows === b.rows && a.columns === b.columns;
+const sameImages = (a: Space | Layout, b: Space | Layout): boolean => a.images === b.images && a.height === b.height && a.width === b.width;
+const sameGrid = (a: Space, b: Space): boolean => sameImages(a, b) && a.rows === b.rows && a.columns === b.columns;
 
 const plainNeed = (space: Space, phases: number): Need => ({ space, phases, before: 0, after: 0, top: 0, left: 0, bottom: 0, right: 0 });
 
@@ -151,7 +155,7 @@ function layoutFor(over: Layout['over'], s: Space, phases: number, channels: num
 
 /** True where a layout can be read as it is by who needs that. */
 function satisfies(l: Layout, n: Need): boolean {
-  if (l.images !== n.space.images || l.height !== n.space.height || l.width !== n.space.width) return false;
+  if (!sameImages(l, n.space)) return false;
   if (l.over === 'images') return l.top >= n.top && l.left >= n.left && l.rows - l.top - l.height >= n.bottom && l.columns - l.left - l.width >= n.right;
   return l.phases === n.phases && l.rows === Math.ceil(n.space.rows / n.phases) && l.columns === Math.ceil(n.space.columns / n.phases) && l.before >= n.before && l.after >= n.after;
 }
@@ -174,7 +178,10 @@ function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, layouts: Read
   const convert = (id: ValueId, layout: Layout | undefined, reader: Node | undefined): ValueId => {
     const have = converted.get(id) ?? [], known = have.find((c) => sameLayout(c.layout, layout));
     if (known) return known.value;
-    const from = values.get(id)!, value = next++, base = `${from.name}_${layout ? 'tiles' : 'rows'}`;
+    const from = values.get(id)!;
+    // other images of the same pixels: their order is that of rows only
+    if (from.layout && layout && !sameImages(from.layout, layout)) return convert(convert(id, undefined, reader), layout, reader);
+    const value = next++, base = `${from.name}_${layout ? 'tiles' : 'rows'}`;
     let name = base;
     for (let i = 1; names.has(name); i++) name = `${base}_${i}`;
     names.add(name);

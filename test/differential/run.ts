@@ -6,7 +6,7 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { isRejected, type LayoutOption, type RejectedOption, type StreamForm } from '../../compiler/ir/layout-choice.js';
 import type { Layout } from '../../compiler/ir/layout.js';
 import { toNumbers, type Tensor } from '../../compiler/ir/tensor.js';
-import type { Node } from '../../compiler/ir/types.js';
+import type { Graph, Node } from '../../compiler/ir/types.js';
 import { verifyGraph } from '../../compiler/ir/verify.js';
 import { buildPlan } from '../../compiler/plan/build.js';
 import type { Plan } from '../../compiler/plan/types.js';
@@ -43,6 +43,7 @@ function leading(model: LayoutModel, choice: Choice, streams: StreamForm, seed: 
 }
 
 export interface CompiledNetwork extends Pick<CompileResult, 'files' | 'manifest'> {
+  readonly graph: Graph;
   readonly plan: Plan;
 }
 
@@ -56,7 +57,7 @@ export function compileNetwork(network: Network, form: Pick<Form, 'cpu' | 'strea
   const plan = buildPlan(graph, target, decisions);
   const emitted = emitModel(plan, target, { name, header: [], weights: 'auto', ...(form.asm ? { asm: form.asm } : {}) },
     { options: { target: 'cpu', cpu: form.cpu, weights: 'auto', dims: {} }, model: { name, sha256: imported.info.sha256, producer: '' }, diagnostics: [] });
-  return { plan, ...emitted };
+  return { graph, plan, ...emitted };
 }
 
 /** Largest difference allowed, relative to the largest element of the output: sums of some hundred terms in f32, six layers deep. */

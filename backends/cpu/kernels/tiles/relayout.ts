@@ -120,7 +120,7 @@ export function relayoutRule(isa: Isa): KernelRule {
     if (step > 1 && (from?.over !== 'pixels' || to?.over !== 'pixels')) return [];
     if (!from) return isContiguous(x) && to ? offer(`rows to ${to.over}`, `${squares} squares of 16x16, transposed in registers`, squares * 120, (k) => fromRows(k, x, y, to)) : [];
     if (!to) return isContiguous(y) ? offer(`${from.over} to rows`, `${squares} squares of 16x16, transposed in registers`, squares * 120, (k) => toRows(k, x, y, from)) : [];
-    if (from.over !== 'pixels' || to.over !== 'pixels') return [];
+    if (from.over !== 'pixels' || to.over !== 'pixels' || from.images !== to.images || to.height !== Math.ceil(from.height / step) || to.width !== Math.ceil(from.width / step)) return [];
     const gather = gatherOf(from, to, step), vectors = to.images * to.phases * to.phases * gridVectors(to), average = (gather.sources.length * to.images / vectors).toFixed(1);
     return offer('pixels to pixels', `vectors of ${average} sources, in ${to.phases}x${to.phases} phases`, gather.sources.length * to.images * to.channels * 2, (k) => regrid(k, x, y, from, to, gather));
   };
