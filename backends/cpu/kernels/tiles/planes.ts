@@ -48,7 +48,8 @@ export function planesRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs }: KernelRequest): KernelCandidate[] => {
     const rows = inputs[0]!, y = outputs[0]!, to = y.layout;
     if (node.kind !== 'relayout' || !to || rows.layout || !isContiguous(rows) || !isAddressable(to)) return [];
-    const source = planarSource(graph, node);
+    // joined images are rows: their planes are not one behind the other
+    const source = to.images === rows.shape[0] ? planarSource(graph, node) : undefined;
     if (!source && to.channels > FEW_CHANNELS) return [];
     const { height, width, channels } = to, image = channels * height * width;
     const step = source ? { image, channel: height * width, row: width, column: 1 } : { image, channel: 1, row: width * channels, column: channels };
