@@ -70,11 +70,16 @@ export class TileCases {
     const t = this.tensor(shape);
     return this.builder.constant(data ? { ...t, kind: 'dense', dtype: 'f32', data: Float32Array.from(data) } : t);
   }
-  op<K extends OpKind>(name: string, kind: K, inputs: readonly Value[], attrs: OpAttrs[K], layout?: Layout, epilogue?: Epilogue): void {
+  /** A value that other nodes read. */
+  node<K extends OpKind>(kind: K, inputs: readonly Value[], attrs: OpAttrs[K], layout?: Layout, epilogue?: Epilogue): Value {
     const y = this.builder.op(kind, inputs, attrs)[0]!;
     this.layouts.set(y.id, layout);
     if (epilogue) this.epilogues.set(y.id, epilogue);
-    this.outputs.push({ name, value: y });
+    return y;
+  }
+  /** A result. What is behind it must be part of its own step. */
+  op<K extends OpKind>(name: string, kind: K, inputs: readonly Value[], attrs: OpAttrs[K], layout?: Layout, epilogue?: Epilogue): void {
+    this.outputs.push({ name, value: this.node(kind, inputs, attrs, layout, epilogue) });
   }
   graph(): Graph {
     const g = this.builder.finish(this.outputs);

@@ -7,6 +7,7 @@ import { globalPoolRule, poolRule } from './pool.js';
 import { planesRule } from './planes.js';
 import { relayoutRule } from './relayout.js';
 import { rowsInTilesRule } from './rows.js';
+import { transposeFromTilesRule, transposeToTilesRule } from './transpose.js';
 
 export const tileRules = (isa: Isa): readonly KernelRule[] => [relayoutRule(isa), planesRule(isa), elementwiseRule(isa), rowsInTilesRule(isa), poolRule(isa), globalPoolRule(isa),
-  depthwiseInTilesRule(isa)];
+  depthwiseInTilesRule(isa), transposeFromTilesRule(isa), transposeToTilesRule(isa)];

@@ -6,7 +6,7 @@ import type { ConvAttrs } from '../../../../compiler/core/conv.js';
 import type { PoolAttrs } from '../../../../compiler/core/pool.js';
 import { windowCounts } from '../../../../compiler/core/spatial.js';
 import { reachOf } from '../../../../compiler/core/window.js';
-import type { Layout, PixelTiles } from '../../../../compiler/ir/layout.js';
+import { LANES, type Layout, type PixelTiles } from '../../../../compiler/ir/layout.js';
 import type { Epilogue, Value } from '../../../../compiler/ir/types.js';
 import { add, arg, f32, max, min, mul, unary } from '../../../../compiler/kir/build.js';
 import type { Expr } from '../../../../compiler/kir/types.js';
@@ -42,6 +42,20 @@ function relayouts(): TileCases {
 
 const tile = (shape: readonly number[], over: 'pixels' | 'images', options: Partial<PixelTiles> = {}): Layout =>
   (over === 'images' ? images(shape, [1, 2, 0, 3]) : pixels(shape, { before: 3, after: 20, ...options }));
+
+/** Heads of an attention: batch x positions x heads x width, out of tiles and into them. */
+function heads(): TileCases {
+  const c = new TileCases();
+  for (const [batch, positions, count, width] of [[1, 128, 3, 20], [2, 32, 2, 16], [1, 16, 4, 5], [3, 7, 2, 9], [1, 33, 1, 17]] as const) {
+    const shape = [batch * positions, count * width], split = [batch, positions, count, width], l = pixels(shape, { after: 2, before: 1 }), name = split.join('x');
+    const tokens = (): Value => c.node('reshape', [c.node('relayout', [c.input(shape, l)], {})], { shape: split });
+    c.op(`${name} split`, 'transpose', [tokens()], { perm: [0, 2, 1, 3] });
+    if (batch * positions % LANES === 0) c.op(`${name} split, positions last`, 'transpose', [tokens()], { perm: [0, 2, 3, 1] });
+    const heads = c.node('transpose', [c.input([batch, count, positions, width])], { perm: [0, 2, 1, 3] });
+    c.op(`${name} joined`, 'relayout', [c.node('reshape', [heads], { shape })], {}, l);
+  }
+  return c;
+}
 
 /** With zeros kept and not kept, operands of all kinds, layouts that differ in halo and pitch. */
 function elements(): TileCases {
@@ -142,6 +156,7 @@ function depthwise(): TileCases {
 
 const families: Readonly<Record<string, { readonly cases: TileCases; readonly tolerance: number }>> = {
   relayouts: { cases: relayouts(), tolerance: 0 },
+  heads: { cases: heads(), tolerance: 0 },
   elements: { cases: elements(), tolerance: 2e-6 },
   rows: { cases: rows(), tolerance: 2e-5 },
   pools: { cases: pools(), tolerance: 2e-6 },
