@@ -9,6 +9,9 @@ export interface NodeOptions {
   readonly tiles: LayoutOption | RejectedOption;
 }
 
+/** What tiles must gain at least: predictions are not better than this, and dense code must never be made slower. */
+const MARGIN = 1.05;
+
 /** True where a node's result is row-major even if the node reads tiles. */
 export const reducesPixels = (node: Node): boolean => node.kind === 'reduce';
 
@@ -25,7 +28,7 @@ export function nodesInTiles(graph: Graph, options: ReadonlyMap<NodeId, NodeOpti
   const use = (id: ValueId, by: number): void => void consumers.set(id, [...(consumers.get(id) ?? []), by]);
   for (const node of graph.nodes) {
     const v = vertex.get(node.id)!, o = options.get(node.id)!;
-    edges.push({ from: SOURCE, to: v, capacity: isRejected(o.rows) ? Infinity : o.rows.nanoseconds }, { from: v, to: SINK, capacity: isRejected(o.tiles) ? Infinity : o.tiles.nanoseconds });
+    edges.push({ from: SOURCE, to: v, capacity: isRejected(o.rows) ? Infinity : o.rows.nanoseconds }, { from: v, to: SINK, capacity: isRejected(o.tiles) ? Infinity : o.tiles.nanoseconds * MARGIN });
     for (const id of new Set(operandsOf(node))) if (!valueOf(graph, id).constant) use(id, v);
   }
   for (const o of graph.outputs) if (!valueOf(graph, o.value).constant) use(o.value, SINK);
