@@ -1,7 +1,7 @@
 /** What the CPU knows of tiles, for the choice of layouts: predicted times of nodes in rows and in tiles. */
 import { tapsOf, reachOf, windowOf } from '../../compiler/core/window.js';
 import { bytesOfType } from '../../compiler/ir/analysis.js';
-import { LANES, type Layout } from '../../compiler/ir/layout.js';
+import { LANES, pixelTiles, type Layout } from '../../compiler/ir/layout.js';
 import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type TensorType } from '../../compiler/ir/types.js';
 import { tensorRef } from '../../compiler/kir/kernel-builder.js';
 import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
@@ -9,7 +9,8 @@ import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { KernelRequest, KernelRule } from '../types.js';
 import { streamForms, type Isa } from './isa.js';
 import { costOf } from './kernels/stream/cost.js';
-import { matchEpilogue, type EpilogueOperand } from './kernels/stream/epilogue.js';
+import { depthwiseWindow, takesDepthwise } from './kernels/tiles/depthwise.js';
+import { epilogueOperand, matchEpilogue } from './kernels/stream/epilogue.js';
 import { streamProduct, type StreamProduct } from './kernels/stream/product.js';
 
 /** Bytes of code and weights that one layer may take in straight-line form. */
@@ -47,7 +48,7 @@ function strangeOperand(graph: Graph, node: Node): string | undefined {
     const { type, constant, name } = valueOf(graph, id);
     if (type.dtype !== 'f32') return `${name} is ${type.dtype}`;
     const perChannel = elementCount(type.shape) === 1 || (elementCount(type.shape) === y.shape.at(-1) && type.shape.at(-1) === y.shape.at(-1));
-    if (!(constant ? perChannel : sameShape(type.shape, y.shape))) return `${name} is neither of the output's shape nor a constant for each channel`;
+    if (!sameShape(type.shape, y.shape) && !(constant && perChannel)) return `${name} is neither of the output's shape nor a constant for each channel`;
   }
   return y.dtype === 'f32' ? undefined : `the result is ${y.dtype}`;
 }
@@ -67,12 +68,8 @@ function strangeWindow(graph: Graph, node: Node): string | undefined {
 const isDepthwise = (p: StreamProduct): boolean => p.group > 1 && p.depth === 1 && p.rows === p.group;
 
 export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel {
-  const operand = (graph: Graph, id: number): EpilogueOperand => {
-    const v = valueOf(graph, id);
-    return v.constant ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
-  };
   const epilogueFits = (graph: Graph, node: Node): boolean =>
-    matchEpilogue(node.epilogue?.expr, (node.epilogue?.inputs ?? []).map((id) => operand(graph, id)), typeOf(graph, node.outputs[0]!).shape) !== undefined;
+    matchEpilogue(node.epilogue?.expr, (node.epilogue?.inputs ?? []).map((id) => epilogueOperand(valueOf(graph, id), typeOf(graph, node.outputs[0]!).shape)), typeOf(graph, node.outputs[0]!).shape) !== undefined;
   const product = (graph: Graph, node: Node): StreamProduct | string =>
     streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), node.inputs[1] === undefined ? undefined : valueOf(graph, node.inputs[1]).constant);
 
@@ -117,7 +114,10 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       case 'normalize': return node.attrs.axes.length === 1 && node.attrs.axes[0] === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
       case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
       // another name of the same memory, as long as channels stay channels
-      case 'reshape': return x.shape.at(-1) === y.shape.at(-1) && over === 'pixels' ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
+      case 'reshape': {
+        const alike = over === 'pixels' ? x.shape.at(-1) === y.shape.at(-1) : y.shape.length === 2 && y.shape[0] === x.shape[0];
+        return alike ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
+      }
       default: return none('no kernel in tiles');
     }
   }
@@ -125,6 +125,11 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
   return {
     epilogueFits,
     conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND + CALL_NANOSECONDS,
+    readsWhole: (graph, node) => {
+      if (node.kind === 'slice') return true;
+      const types = node.inputs.map((id) => typeOf(graph, id)), w = depthwiseWindow(node, types);
+      return w !== undefined && takesDepthwise(w, pixelTiles(types[0]!, 2), pixelTiles(typeOf(graph, node.outputs[0]!), 2));
+    },
     phasesFit: (graph, node, phases) => {
       const p = product(graph, node);
       return typeof p !== 'string' && !isDepthwise(p) && costOf(isa, p, 1, phases * phases).bytes <= PHASES_BUDGET;
@@ -132,7 +137,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     rows(graph, node) {
       const request = requestFor(graph, node);
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
-      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? (node.kind === 'reshape' ? 0 : passing(graph, node)), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
+      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? (node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1)), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };

@@ -7,7 +7,7 @@ import { operandsOf, type Graph, type Node, type Value, type ValueId } from '../
 import { oddPitch, sameLayout, type ImageTiles, type Layout, type PixelTiles } from '../../compiler/ir/layout.js';
 import { reachOf, windowOf, type Window } from '../../compiler/core/window.js';
 import { reducesPixels } from './labels.js';
-import type { LayoutModel } from './model.js';
+import { isPixelConstant, type LayoutModel } from './model.js';
 
 /** The pixels of a value. */
 interface Space {
@@ -53,8 +53,8 @@ export interface Assignment {
 
 export function assignLayouts({ graph, over, inTiles, model }: Assignment): Graph {
   const type = (id: ValueId): Value['type'] => graph.values.get(id)!.type;
-  const isConstant = (id: ValueId): boolean => graph.values.get(id)!.constant !== undefined;
-  const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
+  const isConstant = (id: ValueId): boolean => graph.values.get(id)!.constant !== undefined && !spread.has(id);
+  const spread = pixelConstants(graph, inTiles), producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
   const tiled = (id: ValueId): boolean => { const p = producer.get(id); return p !== undefined && inTiles.has(p.id) && !reducesPixels(p); };
   const windows = new Map<number, Window>(graph.nodes.flatMap((n) => (inTiles.has(n.id) ? [[n.id, windowOf(n, n.inputs.map(type))!] as const] : [])));
   /** A reshape that makes the pixels of an image channels, which they are in memory where lanes are images and there is no margin. */
@@ -114,7 +114,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
   }
   for (const node of graph.nodes) if (node.kind === 'reshape' && layouts.has(node.outputs[0]!)) shareLayout(node, layouts, channels);
 
-  return withRelayouts(graph, inTiles, layouts, (node, id) => {
+  return withRelayouts(graph, inTiles, isConstant, layouts, (node, id) => {
     // another name of the same memory
     if (flattens(node)) return layoutFor(over, readAs.get(node)!, 1, channels(id), []);
     if (node.kind === 'reshape') return layouts.get(node.outputs[0]!)!;
@@ -126,6 +126,12 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
 }
 
 const sameImages = (a: Space | Layout, b: Space | Layout): boolean => a.images === b.images && a.height === b.height && a.width === b.width;
+/** Constants that differ from pixel to pixel, as nodes in tiles add them: they are converted like computed values. */
+function pixelConstants(graph: Graph, inTiles: ReadonlySet<number>): ReadonlySet<ValueId> {
+  const operands = graph.nodes.flatMap((n) => (!inTiles.has(n.id) ? [] : (n.kind === 'elementwise' ? operandsOf(n) : n.epilogue?.inputs ?? []).map((id) => ({ id, shape: graph.values.get(n.outputs[0]!)!.type.shape }))));
+  return new Set(operands.filter(({ id, shape }) => isPixelConstant(graph.values.get(id)!, shape)).map(({ id }) => id));
+}
+
 const sameGrid = (a: Space, b: Space): boolean => sameImages(a, b) && a.rows === b.rows && a.columns === b.columns;
 
 const plainNeed = (space: Space, phases: number): Need => ({ space, phases, before: 0, after: 0, top: 0, left: 0, bottom: 0, right: 0 });
@@ -170,7 +176,7 @@ function shareLayout(node: Node, layouts: Map<ValueId, Layout>, channels: (id: V
 }
 
 /** The graph with layouts on its values, and a relayout before every reader that wants another one. */
-function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, layouts: ReadonlyMap<ValueId, Layout>, wanted: (node: Node, id: ValueId) => Layout): Graph {
+function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, isConstant: (id: ValueId) => boolean, layouts: ReadonlyMap<ValueId, Layout>, wanted: (node: Node, id: ValueId) => Layout): Graph {
   const values = new Map<ValueId, Value>([...graph.values].map(([id, v]) => [id, layouts.has(id) ? { ...v, layout: layouts.get(id)! } : v]));
   const nodes: Node[] = [], converted = new Map<ValueId, { readonly layout: Layout | undefined; readonly value: ValueId }[]>();
   const names = new Set([...graph.values.values()].map((v) => v.name));
@@ -192,8 +198,7 @@ function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, layouts: Read
   };
   for (const node of graph.nodes) {
     const operand = (id: ValueId): ValueId => {
-      const v = graph.values.get(id)!;
-      if (v.constant) return id;
+      if (isConstant(id) || (graph.values.get(id)!.constant && !inTiles.has(node.id))) return id;
       const layout = inTiles.has(node.id) ? wanted(node, id) : undefined;
       return sameLayout(values.get(id)!.layout, layout) ? id : convert(id, layout, node);
     };

@@ -13,7 +13,7 @@ import type { LayoutDecisions, LayoutSettings } from '../../compiler/ir/layout-c
 import type { LayoutModel } from './model.js';
 import { splitEpilogue } from './split-epilogue.js';
 
-export type { LayoutModel } from './model.js';
+export { isPixelConstant, type LayoutModel } from './model.js';
 
 /** From this many images on, lanes over images waste no more than lanes over small images' pixels do, and need no halos. */
 const IMAGES_IN_LANES = 8;

@@ -135,12 +135,11 @@ SPC_INLINE void spc_stream_tiles(const int tiles, const spc_stream *f, const cha
     spc_stream_sums sum;
     SPC_STREAM_UNROLL
     for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
-      if (f->flags & SPC_STREAM_STARTS) {
-        sum[0][p] = spc_stream_splat(rows[i].bias);
-        if (f->flags & SPC_STREAM_RESIDUAL) sum[0][p] += spc_stream_load((const float *)SPC_STREAM_AT(residual, p, f->step_r));
-      } else sum[0][p] = spc_stream_load((const float *)SPC_STREAM_AT(result, p, f->step_y));
+      /* from 0 on: gcc warns of an annotated loop that never runs */
       SPC_STREAM_UNROLL
-      for (int c = 1; c < SPC_STREAM_CHAINS / tiles; c++) sum[c][p] = spc_stream_splat(0.0f);
+      for (int c = 0; c < SPC_STREAM_CHAINS / tiles; c++) sum[c][p] = spc_stream_splat(c == 0 && f->flags & SPC_STREAM_STARTS ? rows[i].bias : 0.0f);
+      if (!(f->flags & SPC_STREAM_STARTS)) sum[0][p] = spc_stream_load((const float *)SPC_STREAM_AT(result, p, f->step_y));
+      else if (f->flags & SPC_STREAM_RESIDUAL) sum[0][p] += spc_stream_load((const float *)SPC_STREAM_AT(residual, p, f->step_r));
     }
     for (; run < rows[i].runs; group = runs[run++].groups) {
       const int s = runs[run].source, end = runs[run].groups, mask = runs[run].mask;
@@ -151,7 +150,7 @@ SPC_INLINE void spc_stream_tiles(const int tiles, const spc_stream *f, const cha
     for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
       spc_stream_vector v = sum[0][p];
       SPC_STREAM_UNROLL
-      for (int c = 1; c < SPC_STREAM_CHAINS / tiles; c++) v += sum[c][p];
+      for (int c = 0; c < SPC_STREAM_CHAINS / tiles; c++) if (c > 0) v += sum[c][p];
       if (f->flags & SPC_STREAM_FINISHES) {
         v = spc_stream_min(spc_stream_max(v, spc_stream_splat(f->low)), spc_stream_splat(f->high));
         if (f->finish_mask) v = spc_stream_keep(v, spc_stream_lanes_of(masks[f->finish_mask - 1 + p / SPC_STREAM_PIECES * f->mask_count], p % SPC_STREAM_PIECES));

@@ -1,7 +1,8 @@
 /** Epilogues that stream functions apply in registers: bias, residual, clamp, in this order. */
 import type { Tensor } from '../../../../compiler/ir/tensor.js';
 import { denseData } from '../../../../compiler/ir/tensor.js';
-import { elementCount } from '../../../../compiler/ir/types.js';
+import { elementCount, type Value } from '../../../../compiler/ir/types.js';
+import { isPixelConstant } from '../../../../passes/select-layout/index.js';
 import type { Clamp } from '../../../../compiler/kir/stream.js';
 import type { Expr } from '../../../../compiler/kir/types.js';
 
@@ -21,6 +22,11 @@ function channelValues(t: Tensor, channels: number): Float32Array | undefined {
   const data = denseData(t), count = elementCount(t.shape);
   if (t.dtype !== 'f32' || (count !== 1 && (count !== channels || t.shape.at(-1) !== channels))) return undefined;
   return Float32Array.from({ length: channels }, (_, i) => Number(data[count === 1 ? 0 : i]));
+}
+
+/** An operand of the epilogue of a node with this output; a constant with a value for every pixel counts as computed. */
+export function epilogueOperand(v: Value, shape: readonly number[]): EpilogueOperand {
+  return v.constant && !isPixelConstant(v, shape) ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
 }
 
 /** Takes an epilogue apart; undefined where it is more than bias, residual and clamp. */

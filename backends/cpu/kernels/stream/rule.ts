@@ -10,7 +10,7 @@ import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.
 import type { Isa } from '../../isa.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
-import { matchEpilogue, type EpilogueOperand, type StreamEpilogue } from './epilogue.js';
+import { epilogueOperand, matchEpilogue, type StreamEpilogue } from './epilogue.js';
 import { chunkColumns, streamFunctions, type StreamPlan } from './functions.js';
 import { productGeometry, type ProductGeometry } from './geometry.js';
 import { streamProduct, type StreamProduct } from './product.js';
@@ -48,10 +48,7 @@ function describe(graph: Graph, node: Node): Described | undefined {
   const product = streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), w?.constant);
   if (typeof product === 'string') return undefined;
   const geometry = productGeometry(product.window, x.layout, y.layout);
-  const operands = (node.epilogue?.inputs ?? []).map((id): EpilogueOperand => {
-    const v = valueOf(graph, id);
-    return v.constant ? { kind: 'constant', tensor: v.constant } : { kind: 'computed', shape: v.type.shape };
-  });
+  const operands = (node.epilogue?.inputs ?? []).map((id) => epilogueOperand(valueOf(graph, id), y.type.shape));
   const epilogue = matchEpilogue(node.epilogue?.expr, operands, y.type.shape);
   return typeof geometry === 'string' || !epilogue ? undefined : { product, geometry, epilogue };
 }
