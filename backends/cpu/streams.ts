@@ -48,7 +48,8 @@ export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOpti
     const tables = streamTables(tabled.map((f) => f.function));
     report(tabled, tables.symbols);
     files.set(`${symbol}_tables.bin`, tables.bytes);
-    files.set(`${symbol}.c`, portableFile(tables, { header: about, tables: `${symbol}_tables` }));
+    // a name of its own: objects of a .S and a .c of one name would be one file
+    files.set(`${symbol}_portable.c`, portableFile(tables, { header: about, tables: `${symbol}_tables` }));
     files.set(`${symbol}_tables.c`, binarySource(`${symbol}_tables`, 'SPC_STREAMS_FILE', tables.bytes.length, plan.alignment, top));
     if (tables.bytes.length <= INCLUDE_LIMIT) files.set(`${symbol}_tables.inc`, weightsInclude(tables.bytes));
     files.set('spc_stream.h', runtimeFile('cpu/spc_stream.h'));

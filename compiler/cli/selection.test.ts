@@ -95,7 +95,7 @@ describe.skipIf(nativeIsa().name !== 'x86-64-v4' || spawnSync('cc', ['--version'
     const mixed = compile({ codeBudget: 4000 });
     expect(['nine', 'eight', 'two'].map((n) => layerOf(mixed, n).schedule)).toEqual(['stream tables', 'stream 16x31', expect.stringMatching(/^conv/)]);
     expect(layerOf(mixed, 'nine').reason).toMatch(/its budget is/);
-    expect([...mixed.files.keys()]).toEqual(expect.arrayContaining(['net_streams.S', 'net_streams.bin', 'net_streams_tables.bin', 'net_streams.c']));
+    expect([...mixed.files.keys()]).toEqual(expect.arrayContaining(['net_streams.S', 'net_streams.bin', 'net_streams_tables.bin', 'net_streams_portable.c']));
     expect(mixed.manifest.codeBytes).toBe(sizeOf(mixed, 'net_streams.bin') + sizeOf(mixed, 'net_streams_tables.bin'));
     expect(right(mixed, await outputs(mixed))).toBe(true);
     const none = compile({ codeBudget: 0 });
