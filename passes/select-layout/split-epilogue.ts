@@ -1,9 +1,8 @@
 /** Takes from a product the part of its epilogue that a kernel cannot apply, as an elementwise node behind it. */
+import { formatExpr } from '../../compiler/ir/print.js';
+import type { Epilogue } from '../../compiler/ir/types.js';
 import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
-import type { Epilogue } from '../../compiler/ir/types.js';
-
-const text = (e: Expr): string => JSON.stringify(e, (_, v: unknown) => (typeof v === 'bigint' ? `${v}n` : v));
 
 /** Sub-expressions with argument 0 in them, from the whole to argument 0 itself. */
 function aroundProduct(e: Expr): Expr[] {
@@ -27,9 +26,9 @@ function aroundProduct(e: Expr): Expr[] {
 export function splitEpilogue(epilogue: Epilogue, fits: (part: Expr) => boolean): { readonly kept: Expr | undefined; readonly rest: Expr } {
   for (const part of aroundProduct(epilogue.expr)) {
     if (part.kind === 'arg' || !fits(part)) continue;
-    const same = text(part), dtype = part.type.dtype;
+    const same = formatExpr(part), dtype = part.type.dtype;
     // an inner argument 0 outside of the part would still be the bare product
-    const marked = mapExpr(epilogue.expr, (x) => (text(x) === same ? { kind: 'ref', type: x.type, name: 'kept' } : x));
+    const marked = mapExpr(epilogue.expr, (x) => (formatExpr(x) === same ? { kind: 'ref', type: x.type, name: 'kept' } : x));
     let bare = false;
     mapExpr(marked, (x) => { if (x.kind === 'arg' && x.index === 0) bare = true; return x; });
     if (bare || dtype !== 'f32') continue;
