@@ -18,6 +18,8 @@ export interface NetworkKind {
   /** Only what is defined for NaN and infinities: sums, products, clamps. */
   readonly plain?: boolean;
   readonly input?: (random: RandomSource) => number;
+  /** Size of what is added: biases and other constants; 1 unless told. */
+  readonly scale?: number;
 }
 
 interface Live {
@@ -28,7 +30,7 @@ interface Live {
 /** Multiply-adds of one layer at most, for the float64 product to be quick. */
 const WORK = 1_500_000;
 
-export function randomNetwork(seed: number, { of, plain = false, input: element }: NetworkKind): Network {
+export function randomNetwork(seed: number, { of, plain = false, input: element, scale = 1 }: NetworkKind): Network {
   const random = randomSource(seed), { integer, pick } = random, chance = (p: number): boolean => random.next() < p;
   const nodes: NodeSpec[] = [], initializers: Record<string, DenseTensor> = {}, live: Live[] = [], used = new Set<string>();
   let names = 0;
@@ -45,17 +47,17 @@ export function randomNetwork(seed: number, { of, plain = false, input: element 
     initializers[name] = tensorOf('f32', shape, Array.from({ length: elementCount(shape) }, value));
     return name;
   };
-  const uniform = (): number => random.next() * 2 - 1;
+  const uniform = (): number => random.next() * 2 - 1, addend = (): number => uniform() * scale;
 
   /** Weights [rows, depth, ...taps] of some density, now and then with empty rows and columns, sums staying about as large as what they are of. */
   const weights = (shape: readonly number[]): string => {
     const [rows, depth] = shape as [number, number], density = pick([0, 0.03, 0.1, 0.1, 0.3, 0.3, 0.6, 1, 1]), taps = elementCount(shape) / rows / depth;
     const emptyRow = Array.from({ length: rows }, () => chance(0.15)), emptyColumn = Array.from({ length: depth }, () => chance(0.15)), holes = chance(0.3);
-    const scale = Math.sqrt(3 / Math.max(1, density * depth * taps));
+    const size = Math.sqrt(3 / Math.max(1, density * depth * taps));
     let i = 0;
     return constant(shape, () => {
       const at = i++, empty = holes && (emptyRow[Math.floor(at / taps / depth)]! || emptyColumn[Math.floor(at / taps) % depth]!);
-      return !empty && chance(density) ? uniform() * scale : 0;
+      return !empty && chance(density) ? uniform() * size : 0;
     });
   };
   const channels = (most: number): number => Math.max(1, Math.min(most, pick([1, 2, 3, 5, 8, 12, 16, 17, 30, 31, 32, 33, 40, 62, 63, 64, 70])));
@@ -76,13 +78,13 @@ export function randomNetwork(seed: number, { of, plain = false, input: element 
     if (most < 1) return undefined;
     const rows = wanted.rows ?? group * (group === depth && chance(0.7) ? 1 : Math.max(1, Math.min(most, Math.ceil(channels(70) / group))));
     if (rows > most * group) return undefined;
-    return emit('Conv', [x.name, weights([rows, depth / group, ...kernel]), ...(chance(0.7) ? [constant([rows], uniform)] : [])], [images, rows, ...output], { kernel_shape: kernel, strides, dilations, pads: [...before, ...after], group });
+    return emit('Conv', [x.name, weights([rows, depth / group, ...kernel]), ...(chance(0.7) ? [constant([rows], addend)] : [])], [images, rows, ...output], { kernel_shape: kernel, strides, dilations, pads: [...before, ...after], group });
   };
   const multiply = (x: Live, wanted?: number): Live => {
     const k = x.shape.at(-1)!, outer = x.shape.slice(0, -1), n = wanted ?? channels(Math.floor(WORK / elementCount(x.shape)) || 1), shape = [...outer, n];
-    if (x.shape.length === 2 && chance(0.5)) return emit('Gemm', [x.name, weights([n, k]), constant([n], uniform)], shape, { transB: 1 });
+    if (x.shape.length === 2 && chance(0.5)) return emit('Gemm', [x.name, weights([n, k]), constant([n], addend)], shape, { transB: 1 });
     const y = emit('MatMul', [x.name, weights([k, n])], shape);
-    return chance(0.6) ? emit('Add', [y.name, constant([n], uniform)], shape) : y;
+    return chance(0.6) ? emit('Add', [y.name, constant([n], addend)], shape) : y;
   };
 
   const relu = (x: Live): Live => emit('Relu', [x.name], x.shape);
@@ -101,6 +103,8 @@ export function randomNetwork(seed: number, { of, plain = false, input: element 
     },
     (x) => emit('Mul', [x.name, constant(perChannel(x), uniform)], x.shape),
     (x) => emit('Add', [emit('Mul', [x.name, constant(perChannel(x), uniform)], x.shape).name, constant(perChannel(x), uniform)], x.shape),
+    // a value for every pixel, as positions have it
+    (x) => emit('Add', [x.name, constant(chance(0.5) ? x.shape : [1, ...x.shape.slice(1)], uniform)], x.shape),
     (x) => emit('Add', [relu(x).name, constant(chance(0.5) ? perChannel(x) : [], uniform)], x.shape),
   ];
   const maybeActive = (x: Live, p = 0.5): Live => (chance(p) ? pick(activations)(x) : x);
@@ -141,17 +145,28 @@ export function randomNetwork(seed: number, { of, plain = false, input: element 
     }
     return elementCount(x.shape) / x.shape[0]! < 600 && chance(0.5) ? maybeActive(multiply(flatten(x))) : pick(activations)(x);
   };
+  const transpose = (x: Live, perm: readonly number[]): Live => emit('Transpose', [x.name], perm.map((p) => x.shape[p]!), { perm });
+  const reshape = (x: Live, shape: readonly number[]): Live => {
+    initializers[`c${names}`] = { kind: 'dense', dtype: 'i64', shape: [shape.length], data: BigInt64Array.from(shape, BigInt) };
+    return emit('Reshape', [x.name, `c${names++}`], shape);
+  };
+  /** Channels apart in heads as attention has them, rows or columns of each, now and then back again. */
+  const heads = (x: Live): Live => {
+    const all = elementCount(x.shape.slice(0, -1)), images = pick([1, 2, 3].filter((d) => all % d === 0)), count = pick([1, 2, 3, 4]), size = pick([1, 5, 8, 16, 20]);
+    const apart = transpose(reshape(multiply(x, count * size), [images, all / images, count, size]), pick([[0, 2, 1, 3], [0, 2, 1, 3], [0, 2, 3, 1]]));
+    return apart.shape[3] !== size || chance(0.3) ? apart : multiply(reshape(transpose(chance(0.5) ? relu(apart) : apart, [0, 2, 1, 3]), [all, count * size]));
+  };
   const rows = (x: Live): Live | undefined => {
-    const choice = integer(0, plain ? 8 : 12), k = x.shape.at(-1)!;
+    const choice = integer(0, plain ? 9 : 13), k = x.shape.at(-1)!;
     if (choice < 6) return maybeActive(multiply(x));
     if (choice < 8) return maybeActive(add(multiply(maybeActive(multiply(x)), k), x));
     if (choice < 9) {
       const outer = elementCount(x.shape.slice(0, -1)), first = pick([1, 2, 3, 4].filter((d) => outer % d === 0)), shape = pick([[outer, k], [first, outer / first, k], [first, outer / first, 1, k]]);
-      initializers[`c${names}`] = { kind: 'dense', dtype: 'i64', shape: [shape.length], data: BigInt64Array.from(shape, BigInt) };
-      return emit('Reshape', [x.name, `c${names++}`], shape);
+      return reshape(x, shape);
     }
-    if (choice < 10) return emit('Softmax', [x.name], x.shape, { axis: -1 });
-    if (choice < 11) return emit('LayerNormalization', [x.name, constant([k], uniform), constant([k], uniform)], x.shape, { axis: -1 });
+    if (choice < 10) return elementCount(x.shape) * 100 <= WORK ? heads(x) : relu(x);
+    if (choice < 11) return emit('Softmax', [x.name], x.shape, { axis: -1 });
+    if (choice < 12) return emit('LayerNormalization', [x.name, constant([k], uniform), constant([k], uniform)], x.shape, { axis: -1 });
     return pick(activations)(x);
   };
 

@@ -10,7 +10,9 @@ export interface Numbers {
 }
 
 type Attributes = NonNullable<NodeSpec['attributes']>;
-type Operator = (inputs: readonly Numbers[], attributes: Attributes) => Numbers;
+/** What a weight of zero makes of an activation that is infinite or no number: nothing, as where zeros are skipped, or NaN. */
+export type Zeros = 'skipped' | 'multiplied';
+type Operator = (inputs: readonly Numbers[], attributes: Attributes, zeros: Zeros) => Numbers;
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const ints = (attributes: Attributes, name: string, otherwise: readonly number[]): readonly number[] => (attributes[name] as readonly number[] | undefined) ?? otherwise;
@@ -33,7 +35,7 @@ function windowsOf(shape: readonly number[], kernel: readonly number[], attribut
   return { pixels: input[0] * input[1], taps: size[0] * size[1], outputs: output[0] * output[1], shape: rank === 1 ? [output[1]] : [...output], source };
 }
 
-const conv: Operator = ([x, w, b], attributes) => {
+const conv: Operator = ([x, w, b], attributes, zeros) => {
   const [images, channels] = x!.shape as [number, number], [rows, depth, ...kernel] = w!.shape as [number, number, ...number[]];
   const g = windowsOf(x!.shape, kernel, attributes), perGroup = rows / int(attributes, 'group', 1), y = new Float64Array(images * rows * g.outputs);
   for (let n = 0; n < images; n++) for (let r = 0; r < rows; r++) {
@@ -41,8 +43,7 @@ const conv: Operator = ([x, w, b], attributes) => {
     if (b) y.fill(b.data[r]!, to, to + g.outputs);
     for (let c = 0; c < depth; c++) for (let tap = 0; tap < g.taps; tap++) {
       const weight = w!.data[(r * depth + c) * g.taps + tap]!, from = (n * channels + first + c) * g.pixels;
-      // what a zero is multiplied with does not count, even where it is infinite or no number
-      if (weight === 0) continue;
+      if (weight === 0 && zeros === 'skipped') continue;
       for (let p = 0; p < g.outputs; p++) {
         const s = g.source(p, tap);
         if (s >= 0) y[to + p]! += weight * x!.data[from + s]!;
@@ -64,12 +65,12 @@ const pool = (combine: (values: readonly number[], taps: number, attributes: Att
 const sum = (values: Iterable<number>): number => { let s = 0; for (const v of values) s += v; return s; };
 
 /** Last dimension of x times w [K, N] (transposed: [N, K]). */
-const product = (x: Numbers, w: Numbers, transposed: boolean, bias?: Numbers): Numbers => {
+const product = (x: Numbers, w: Numbers, transposed: boolean, zeros: Zeros, bias?: Numbers): Numbers => {
   const k = x.shape.at(-1)!, n = transposed ? w.shape[0]! : w.shape[1]!;
   return numbers([...x.shape.slice(0, -1), n], (i) => {
     const row = Math.floor(i / n) * k, column = i % n;
     let s = bias ? bias.data[column]! : 0;
-    for (let j = 0; j < k; j++) { const weight = w.data[transposed ? column * k + j : j * n + column]!; if (weight !== 0) s += weight * x.data[row + j]!; }
+    for (let j = 0; j < k; j++) { const weight = w.data[transposed ? column * k + j : j * n + column]!; if (weight !== 0 || zeros === 'multiplied') s += weight * x.data[row + j]!; }
     return s;
   });
 };
@@ -116,30 +117,38 @@ const operators: Readonly<Record<string, Operator>> = {
     const [images, channels, ...spatial] = x!.shape as [number, number, ...number[]], size = count(spatial);
     return numbers([images, channels, ...spatial.map(() => 1)], (i) => sum(x!.data.subarray(i * size, (i + 1) * size)) / size);
   },
-  MatMul: ([x, w]) => product(x!, w!, false),
-  Gemm: ([x, w, b], a) => product(x!, w!, int(a, 'transB', 0) === 1, b),
+  MatMul: ([x, w], _, zeros) => product(x!, w!, false, zeros),
+  Gemm: ([x, w, b], a, zeros) => product(x!, w!, int(a, 'transB', 0) === 1, zeros, b),
   Relu: map((x) => clip(x, 0, Infinity)),
   Clip: map(clip),
   Sigmoid: map(sigmoid),
   Erf: map(erf),
   Tanh: map(Math.tanh),
   HardSwish: map((x) => x * clip(x / 6 + 0.5, 0, 1)),
-  LeakyRelu: ([x]) => map((v) => (v < 0 ? Math.fround(0.01) * v : v))([x!], {}),
+  LeakyRelu: ([x]) => map((v) => (v < 0 ? Math.fround(0.01) * v : v))([x!], {}, 'skipped'),
   Add: map((a, b) => a + b),
   Sub: map((a, b) => a - b),
   Mul: map((a, b) => a * b),
-  Softmax: (inputs, a) => rowwise((row, i) => { const top = Math.max(...row); return Math.exp(row[i]! - top) / sum(row.map((v) => Math.exp(v - top))); })(inputs, a),
-  LayerNormalization: ([x, scale, shift], a) => rowwise((row, i) => {
+  Softmax: (inputs, ...rest) => rowwise((row, i) => { const top = Math.max(...row); return Math.exp(row[i]! - top) / sum(row.map((v) => Math.exp(v - top))); })(inputs, ...rest),
+  LayerNormalization: ([x, scale, shift], ...rest) => rowwise((row, i) => {
     const mean = sum(row) / row.length, variance = sum(row.map((v) => (v - mean) ** 2)) / row.length;
     return ((row[i]! - mean) / Math.sqrt(variance + Math.fround(1e-5))) * scale!.data[i]! + shift!.data[i]!;
-  })([x!], a),
+  })([x!], ...rest),
   Flatten: ([x]) => ({ shape: [x!.shape[0]!, count(x!.shape.slice(1))], data: x!.data }),
+  Transpose: ([x], a) => {
+    const perm = ints(a, 'perm', []), shape = perm.map((p) => x!.shape[p]!), strides = perm.map((p) => count(x!.shape.slice(p + 1)));
+    return numbers(shape, (i) => {
+      let at = 0;
+      for (let d = shape.length - 1, rest = i; d >= 0; rest = Math.floor(rest / shape[d]!), d--) at += (rest % shape[d]!) * strides[d]!;
+      return x!.data[at]!;
+    });
+  },
   Reshape: ([x, shape]) => ({ shape: [...shape!.data], data: x!.data }),
 };
 
 /** All values of a network by name. */
-export function evaluateNetwork(nodes: readonly NodeSpec[], given: ReadonlyMap<string, Numbers>): Map<string, Numbers> {
+export function evaluateNetwork(nodes: readonly NodeSpec[], given: ReadonlyMap<string, Numbers>, zeros: Zeros = 'skipped'): Map<string, Numbers> {
   const values = new Map(given);
-  for (const n of nodes) values.set(n.outputs[0]!, operators[n.op]!(n.inputs.map((name) => values.get(name)!), n.attributes ?? {}));
+  for (const n of nodes) values.set(n.outputs[0]!, operators[n.op]!(n.inputs.map((name) => values.get(name)!), n.attributes ?? {}, zeros));
   return values;
 }
