@@ -31,7 +31,7 @@ function randomGraph(random: RandomSource, size: number): Graph {
     nodes.push(random.next() < 0.2 ? { ...base, kind: 'reduce', attrs: { op: 'sum', axes: [0], keepdims: false } } : { ...base, kind: 'elementwise', attrs: { expr: arg(0, 'f32') } });
     live.push(...outputs);
   }
-  const outputs = live.filter((v, i) => i === live.length - 1 || random.next() < 0.2);
+  const outputs = live.filter((_, i) => i === live.length - 1 || random.next() < 0.2);
   return { name: 'random', values, nodes, inputs, outputs: outputs.map((v, i) => ({ name: `y${i}`, value: v })) };
 }
 
