@@ -36,9 +36,10 @@ export interface ProductGeometry {
   readonly step: number;
 }
 
-function pixelGeometry(w: Window, x: PixelTiles, y: PixelTiles): ProductGeometry | string {
+function pixelGeometry(w: Window, x: PixelTiles, y: PixelTiles, r: PixelTiles): ProductGeometry | string {
   if (x.phases !== w.stride[0] * y.phases || w.stride[0] !== w.stride[1]) return 'the input is not in the phases of the stride';
   if (x.rows !== y.rows || x.columns !== y.columns) return 'input and output lie on different grids';
+  if (r.phases !== y.phases || r.rows !== y.rows || r.columns !== y.columns) return 'residual and output lie on different grids';
   const size = gridVectors(y), s = x.phases, reach = reachOf(w, y.phases, x.columns);
   if (reach.before > x.before || reach.after > x.after) return 'the input has too small a halo';
   const exact = y.rows * y.phases === y.height && y.columns * y.phases === y.width && y.rows * y.columns === size * LANES;
@@ -63,15 +64,15 @@ function pixelGeometry(w: Window, x: PixelTiles, y: PixelTiles): ProductGeometry
   return { places, segments, masks, maskCount, keeps: !exact, step: 4 * stepX };
 }
 
-function imageGeometry(w: Window, x: ImageTiles, y: ImageTiles): ProductGeometry | string {
+function imageGeometry(w: Window, x: ImageTiles, y: ImageTiles, r: ImageTiles): ProductGeometry | string {
   const last = [0, 1].map((d) => ([y.height, y.width][d]! - 1) * w.stride[d]! + (w.kernel[d]! - 1) * w.dilation[d]! - w.before[d]!);
   if (w.before[0] > x.top || w.before[1] > x.left || last[0]! + x.top >= x.rows || last[1]! + x.left >= x.columns) return 'the input has too small margins';
   const groups = Math.ceil(y.images / LANES), keeps = y.images % LANES !== 0, stepX = vectorStride(x), stepY = vectorStride(y);
   const places = [tapsOf(w).map(({ ky, kx }): TapPlace => ({
     offset: 4 * stepX * ((ky * w.dilation[0] - w.before[0] + x.top) * x.columns + kx * w.dilation[1] - w.before[1] + x.left), mask: -1,
   }))];
-  // rows without margins follow each other: one call for all
-  const joined = w.stride[0] * x.columns === w.stride[1] * y.width && y.columns === y.width && (groups === 1 || (x.rows === w.stride[0] * y.height && y.rows === y.height));
+  // rows without margins follow each other: one call for all of 16 images
+  const joined = w.stride[0] * x.columns === w.stride[1] * y.width && y.columns === y.width && r.columns === y.width;
   const tiles = joined ? y.height * y.width : y.width, rows = joined ? 1 : y.height;
   const segments = Array.from({ length: groups * rows }, (_, i): Segment => {
     const group = floorDiv(i, rows), row = i % rows;
@@ -82,9 +83,12 @@ function imageGeometry(w: Window, x: ImageTiles, y: ImageTiles): ProductGeometry
   return { places, segments, masks, maskCount: keeps ? 1 : 0, keeps, step: 4 * stepX * w.stride[1] };
 }
 
-/** Addresses of a product from layout to layout, or why these layouts do not go together. */
-export function productGeometry(w: Window, x: Layout, y: Layout): ProductGeometry | string {
-  if (x.over === 'pixels' && y.over === 'pixels') return pixelGeometry(w, x, y);
-  if (x.over === 'images' && y.over === 'images') return imageGeometry(w, x, y);
-  return 'input and output lie in different kinds of tiles';
+/**
+ * Addresses of a product from layout to layout, or why these layouts do not go together.
+ * @param residual of what is added to y, and walked in step with it
+ */
+export function productGeometry(w: Window, x: Layout, y: Layout, residual = y): ProductGeometry | string {
+  if (x.over === 'pixels' && y.over === 'pixels' && residual.over === 'pixels') return pixelGeometry(w, x, y, residual);
+  if (x.over === 'images' && y.over === 'images' && residual.over === 'images') return imageGeometry(w, x, y, residual);
+  return 'operands and output lie in different kinds of tiles';
 }

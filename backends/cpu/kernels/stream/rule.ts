@@ -30,11 +30,6 @@ function residualAt(r: Layout, y: Layout, at: number): number {
   throw new Error('SPC9003: a residual in another kind of tiles than its sum');
 }
 
-/** True where a residual can be walked in step with the output. */
-const besides = (r: Layout, y: Layout, joined: boolean): boolean =>
-  r.over === 'pixels' ? y.over === 'pixels' && r.phases === y.phases && r.rows === y.rows && r.columns === y.columns
-    : y.over === 'images' && (!joined || (r.rows === y.rows && r.columns === y.columns && r.top === y.top && r.left === y.left));
-
 /** A product between tiles: what it computes, where, and what is done with it. */
 interface Described {
   readonly product: StreamProduct;
@@ -47,10 +42,11 @@ function describe(graph: Graph, node: Node): Described | undefined {
   if (!x?.layout || !y.layout) return undefined;
   const product = streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), w?.constant);
   if (typeof product === 'string') return undefined;
-  const geometry = productGeometry(product.window, x.layout, y.layout);
-  const operands = (node.epilogue?.inputs ?? []).map((id) => epilogueOperand(valueOf(graph, id), y.type.shape));
-  const epilogue = matchEpilogue(node.epilogue?.expr, operands, y.type.shape);
-  return typeof geometry === 'string' || !epilogue ? undefined : { product, geometry, epilogue };
+  const added = (node.epilogue?.inputs ?? []).map((id) => valueOf(graph, id)), epilogue = matchEpilogue(node.epilogue?.expr, added.map((v) => epilogueOperand(v, y.type.shape)), y.type.shape);
+  const residual = epilogue?.residual === undefined ? y : added[epilogue.residual]!;
+  if (!epilogue || !residual.layout) return undefined;
+  const geometry = productGeometry(product.window, x.layout, y.layout, residual.layout);
+  return typeof geometry === 'string' ? undefined : { product, geometry, epilogue };
 }
 
 /** The 1x1 product that only computes the residual of this one: its columns can join this one's. */
@@ -71,7 +67,6 @@ export function streamRule(isa: Isa): KernelRule {
     if (!main) return [];
     const { product, geometry, epilogue } = main;
     const operand = epilogue.residual, given = operand === undefined ? undefined : bound!.inputs[operand]!;
-    if (given && (!given.layout || !besides(given.layout, y.layout!, geometry.segments.length === 1))) return [];
     const shortcut = operand === undefined ? undefined : shortcutOf(graph, node, main, node.epilogue!.inputs[operand]!), second = shortcut?.described;
     const residual = shortcut ? undefined : given;
     const form = decided?.form ?? isa.streams, tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
