@@ -20,6 +20,9 @@ const PHASES_BUDGET = 4 * 1024 * 1024;
 /** Bytes that go through an elementwise operation or a conversion in a nanosecond, read and written. */
 const BYTES_PER_NANOSECOND = 25;
 
+/** Constants that do not stay in the second cache from one inference to the next come at this rate. */
+const CACHED_BYTES = 1 << 19, STREAMED_BYTES_PER_NANOSECOND = 28;
+
 /** A step more, and a reason to leave small tensors alone. */
 const CALL_NANOSECONDS = 100;
 
@@ -137,7 +140,9 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     rows(graph, node) {
       const request = requestFor(graph, node);
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
-      return { layout: 'rows', kernel: best?.choice.kernel ?? '', nanoseconds: best?.nanoseconds ?? (node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1)), bytes: node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0) };
+      const bytes = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
+      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, bytes > CACHED_BYTES ? bytes / STREAMED_BYTES_PER_NANOSECOND : 0), bytes };
+      return { layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes };
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };

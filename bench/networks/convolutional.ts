@@ -31,7 +31,7 @@ function bottleneck(b: NetworkBuilder, x: Value, width: number, stride: number, 
   return b.relu(b.add(branch, project ? b.conv(x, { out, kernel: 1, stride, gain: WITHOUT_RELU }) : x));
 }
 
-/** ResNet-50 v1.5 (He et al., 2016). */
+/** ResNet-50 v1.5 (He et al., 2016); all but the first convolution is pruned. */
 export function resnet50(batch: number): Network {
   const b = networkBuilder();
   let x = b.relu(b.conv(b.input('image', [batch, 3, 224, 224]), { out: 64, kernel: 7, stride: 2, pad: 3, prune: false }));
@@ -39,7 +39,7 @@ export function resnet50(batch: number): Network {
   [[64, 3], [128, 4], [256, 6], [512, 3]].forEach(([width, blocks], stage) => {
     for (let block = 0; block < blocks!; block++) x = bottleneck(b, x, width!, stage > 0 && block === 0 ? 2 : 1, block === 0);
   });
-  return b.finish([b.linear(b.flatten(b.globalAveragePool(x)), { out: 1000, prune: false })]);
+  return b.finish([b.linear(b.flatten(b.globalAveragePool(x)), { out: 1000 })]);
 }
 
 /** MobileNetV1 1.0, 224 (Howard et al., 2017): pointwise convolutions are pruned, depthwise ones are not. */
