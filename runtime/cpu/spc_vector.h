@@ -40,9 +40,13 @@
     return v;                                                                                                   \
   }                                                                                                             \
   SPC_INLINE void spc_storen_##t##x##N(type *p, spc_##t##x##N v, int n) { memcpy(p, &v, sizeof(type) * (size_t)n); }
+/*
+ * The same in one instruction. GCC must not know the mask: where it does, it may make a blend of a masked store, which reads and
+ * writes the whole vector, beyond the end of what the caller gave (GCC 12, n = 1).
+ */
 #define SPC_PARTIAL_MASKED(type, t, N, load, store, m)                                                          \
-  SPC_INLINE spc_##t##x##N spc_loadn_##t##x##N(const type *p, int n) { return (spc_##t##x##N)load((m)((1u << n) - 1u), p); } \
-  SPC_INLINE void spc_storen_##t##x##N(type *p, spc_##t##x##N v, int n) { store(p, (m)((1u << n) - 1u), v); }
+  SPC_INLINE spc_##t##x##N spc_loadn_##t##x##N(const type *p, int n) { return (spc_##t##x##N)load((m)spc_first(n), p); } \
+  SPC_INLINE void spc_storen_##t##x##N(type *p, spc_##t##x##N v, int n) { store(p, (m)spc_first(n), v); }
 
 /* Splat: x - 0 is x, also where x is -0. Select: lanes of a mask are all ones or all zeros. */
 #define SPC_SELECT(type, t, N)                                                                                  \
@@ -95,6 +99,13 @@ SPC_VECTORS(8)
 SPC_VECTORS(16)
 
 #if defined(__AVX512F__) && defined(__AVX512VL__)
+SPC_INLINE unsigned spc_first(int n) {
+  unsigned mask = (1u << n) - 1u;
+#if !defined(__clang__)
+  __asm__("" : "+r"(mask));
+#endif
+  return mask;
+}
 SPC_PARTIAL_MASKED(float, f32, 16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps, __mmask16)
 SPC_PARTIAL_MASKED(float, f32, 8, _mm256_maskz_loadu_ps, _mm256_mask_storeu_ps, __mmask8)
 SPC_PARTIAL_MASKED(float, f32, 4, _mm_maskz_loadu_ps, _mm_mask_storeu_ps, __mmask8)

@@ -25,8 +25,8 @@ const canRun = (f: Form): boolean => hasTool(f.cc) && nativeIsa().lanes >= isas[
 const pickOf = (values: readonly number[]) => (random: RandomSource): number => (random.next() < 0.02 ? random.pick(values) : random.next() * 2 - 1);
 /** Half of the networks hold images, the others sequences and matrices; now and then activations that are no ordinary numbers. */
 const kinds: readonly NetworkKind[] = [
-  { of: 'images' }, { of: 'rows' }, { of: 'images' }, { of: 'sequences' }, { of: 'images', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'rows' },
-  { of: 'images' }, { of: 'rows', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'images' }, { of: 'sequences' },
+  { of: 'images' }, { of: 'rows' }, { of: 'images' }, { of: 'sequences' }, { of: 'images', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' },
+  { of: 'images' }, { of: 'rows', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' }, { of: 'sequences' },
   { of: 'images', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 }, { of: 'rows', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 },
 ];
 const choices: readonly Choice[] = ['tiles', 'tiles', 'mixed', 'chosen', 'tiles'];

@@ -13,8 +13,8 @@ export interface Network {
 }
 
 export interface NetworkKind {
-  /** Spatial dimensions of convolutional networks; rows are matrices of any rank. */
-  readonly of: 'images' | 'sequences' | 'rows';
+  /** Spatial dimensions of convolutional networks; rows are matrices of any rank, heads those that are transposed as attention does it. */
+  readonly of: 'images' | 'sequences' | 'rows' | 'heads';
   /** Only what is defined for NaN and infinities: sums, products, clamps. */
   readonly plain?: boolean;
   readonly input?: (random: RandomSource) => number;
@@ -30,9 +30,10 @@ interface Live {
 /** Multiply-adds of one layer at most, for the float64 product to be quick. */
 const WORK = 1_500_000;
 
-export function randomNetwork(seed: number, { of, plain = false, input: element, scale = 1 }: NetworkKind): Network {
+export function randomNetwork(seed: number, { of: kind, plain = false, input: element, scale = 1 }: NetworkKind): Network {
   const random = randomSource(seed), { integer, pick } = random, chance = (p: number): boolean => random.next() < p;
   const nodes: NodeSpec[] = [], initializers: Record<string, DenseTensor> = {}, live: Live[] = [], used = new Set<string>();
+  const of = kind === 'heads' ? 'rows' : kind;
   let names = 0;
 
   const emit = (op: string, inputs: readonly string[], shape: readonly number[], attributes: NodeSpec['attributes'] = {}): Live => {
@@ -150,14 +151,16 @@ export function randomNetwork(seed: number, { of, plain = false, input: element,
     initializers[`c${names}`] = { kind: 'dense', dtype: 'i64', shape: [shape.length], data: BigInt64Array.from(shape, BigInt) };
     return emit('Reshape', [x.name, `c${names++}`], shape);
   };
-  /** Channels apart in heads as attention has them, rows or columns of each, now and then back again. */
+  /** Channels apart in heads as attention has them, rows or columns of each, a product there, and joined again. */
   const heads = (x: Live): Live => {
-    const all = elementCount(x.shape.slice(0, -1)), images = pick([1, 2, 3].filter((d) => all % d === 0)), count = pick([1, 2, 3, 4]), size = pick([1, 5, 8, 16, 20]);
-    const apart = transpose(reshape(multiply(x, count * size), [images, all / images, count, size]), pick([[0, 2, 1, 3], [0, 2, 1, 3], [0, 2, 3, 1]]));
-    return apart.shape[3] !== size || chance(0.3) ? apart : multiply(reshape(transpose(chance(0.5) ? relu(apart) : apart, [0, 2, 1, 3]), [all, count * size]));
+    const all = elementCount(x.shape.slice(0, -1)), images = pick([1, 1, 2, 3].filter((d) => all % d === 0)), count = pick([1, 2, 3, 4]), size = pick([1, 5, 8, 16, 20]);
+    const wide = multiply(x, count * size), rowsOfEach = chance(0.7);
+    const apart = transpose(reshape(chance(0.3) ? relu(wide) : wide, [images, all / images, count, size]), rowsOfEach ? [0, 2, 1, 3] : [0, 2, 3, 1]);
+    const inner = chance(0.3) ? relu(apart) : multiply(apart, rowsOfEach ? size : undefined);
+    return rowsOfEach ? multiply(reshape(transpose(inner, [0, 2, 1, 3]), [all, count * size])) : inner;
   };
   const rows = (x: Live): Live | undefined => {
-    const choice = integer(0, plain ? 9 : 13), k = x.shape.at(-1)!;
+    const choice = kind === 'heads' ? 9 : integer(0, plain ? 9 : 13), k = x.shape.at(-1)!;
     if (choice < 6) return maybeActive(multiply(x));
     if (choice < 8) return maybeActive(add(multiply(maybeActive(multiply(x)), k), x));
     if (choice < 9) {
@@ -172,10 +175,10 @@ export function randomNetwork(seed: number, { of, plain = false, input: element,
 
   const batch = pick([1, 1, 1, 2, 3, 5, 7, 8, 9, 16, 17, 33]), largest = batch > 7 ? 9 : batch > 1 ? 14 : 22, extent = (): number => (chance(0.15) ? pick([1, 2, 16]) : integer(1, largest));
   const shape = of === 'images' ? [batch, channels(24), extent(), extent()] : of === 'sequences' ? [batch, channels(40), integer(1, 50)]
-    : pick([[integer(1, 70), channels(70)], [integer(1, 200), channels(40)], [batch, integer(1, 20), channels(70)], [2, 3, integer(1, 9), channels(33)], [pick([16, 17]), pick([800, 1600])]]);
+    : kind === 'heads' ? [pick([16, 32, 48, 64, integer(1, 70)]), channels(40)] : pick([[integer(1, 70), channels(70)], [integer(1, 200), channels(40)], [batch, integer(1, 20), channels(70)], [2, 3, integer(1, 9), channels(33)], [pick([16, 17]), pick([800, 1600])]]);
   const input = tensorOf('f32', shape, Array.from({ length: elementCount(shape) }, () => (element ? element(random) : uniform())));
   live.push({ name: 'x', shape });
-  for (let layers = integer(1, 6); layers > 0; layers--) {
+  for (let layers = integer(1, kind === 'heads' ? 2 : 6); layers > 0; layers--) {
     const x = chance(0.8) ? live.at(-1)! : pick(live);
     (x.shape.length === 2 || of === 'rows' ? rows : image)(x);
     const alike = live.filter((v) => v.name !== live.at(-1)!.name && v.shape.join() === live.at(-1)!.shape.join());
