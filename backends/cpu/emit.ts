@@ -178,7 +178,7 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   }
   for (const f of ['include/spc.h', 'cpu/spc_runtime.h', ...runtime.map((f) => `cpu/${f}`)]) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
-  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()].filter((f) => /\.[cS]$/.test(f) && f !== 'main.c')));
+  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()]));
   return files;
 }
 

@@ -5,7 +5,11 @@ import type { Isa } from './isa.js';
 export const compileFlags = (isa: Isa): string[] =>
   ['-std=c11', '-O3', ...isa.flags, '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math', '-fwrapv', '-Wno-psabi'];
 
-export function cmakeFile(name: string, isa: Isa, sources: readonly string[]): string {
+/** @param files names of all files of the project but this one */
+export function cmakeFile(name: string, isa: Isa, files: readonly string[]): string {
+  const sources = files.filter((f) => /\.[cS]$/.test(f) && f !== 'main.c');
+  // .incbin is the assembler's: no compiler tells what it read
+  const binaries = sources.flatMap((source) => { const binary = source.replace(/\.[cS]$/, '.bin'); return files.includes(binary) ? [{ source, binary }] : []; });
   return `# Written by spc. A static library of the model, and a program that runs it on raw files.
 cmake_minimum_required(VERSION 3.13)
 project(${name} C${sources.some((s) => s.endsWith('.S')) ? ' ASM' : ''})
@@ -20,7 +24,7 @@ target_compile_options(${name} PRIVATE ${compileFlags(isa).join(' ')})
 target_compile_definitions(${name} PRIVATE "SPC_WEIGHTS_FILE=\\"\${CMAKE_CURRENT_SOURCE_DIR}/${name}_weights.bin\\"")
 target_link_libraries(${name} PUBLIC Threads::Threads m)
 set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-
+${binaries.map(({ source, binary }) => `set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS "\${CMAKE_CURRENT_SOURCE_DIR}/${binary}")\n`).join('')}
 add_executable(${name}_main main.c)
 target_link_libraries(${name}_main PRIVATE ${name})
 `;

@@ -50,7 +50,10 @@ export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly o
 export function binarySource(symbol: string, macro: string, bytes: number, alignment: number, header: string): string {
   return `${header}
 /* ${bytes} bytes of constants. The assembler looks for ${symbol}.bin in the current
- * folder and those named by -I; or give its path in ${macro}. */
+ * folder and those named by -I; or give its path in ${macro}. Not exported: what reads it is linked with it. */
+#if defined(__ELF__) || defined(__MACH__)
+__attribute__((visibility("hidden")))
+#endif
 extern const unsigned char ${symbol}[];
 
 #if defined(__GNUC__) && !defined(SPC_NO_INCBIN)
@@ -60,13 +63,19 @@ extern const unsigned char ${symbol}[];
 #if defined(__APPLE__)
 #define SPC_SECTION ".const_data"
 #define SPC_SYMBOL "_${symbol}"
+#define SPC_HIDDEN ".private_extern " SPC_SYMBOL "\\n"
 #else
 #define SPC_SECTION ".section .rodata"
 #define SPC_SYMBOL "${symbol}"
+#if defined(__ELF__)
+#define SPC_HIDDEN ".hidden " SPC_SYMBOL "\\n"
+#else
+#define SPC_HIDDEN
+#endif
 #endif
 __asm__(SPC_SECTION "\\n"
         ".balign ${alignment}\\n"
-        ".globl " SPC_SYMBOL "\\n"
+        ".globl " SPC_SYMBOL "\\n" SPC_HIDDEN
         SPC_SYMBOL ":\\n"
         ".incbin \\"" ${macro} "\\"\\n"
         ".byte 0\\n"

@@ -38,6 +38,13 @@ export function failureOf(what: string, r: ProcessResult): string | undefined {
   return `${what} ${how}${detail ? `: ${detail}` : ''}`;
 }
 
+/** Runs a program that must succeed. @returns what it printed @throws Error with all of its output */
+export async function mustRun(command: string, args: readonly string[], options: ProcessOptions = {}): Promise<string> {
+  const r = await runProcess(command, args, options);
+  if (r.code !== 0) throw new Error(`${command} ${args.join(' ')}: ${r.signal ?? `exit ${r.code}`}\n${r.stdout}\n${r.stderr}`);
+  return r.stdout;
+}
+
 /** A gate that lets `width` jobs run at a time; the others wait in order. */
 export function limiter(width: number): <T>(job: () => Promise<T>) => Promise<T> {
   let running = 0;
