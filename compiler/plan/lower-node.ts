@@ -10,7 +10,7 @@ import type { Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount, formatType, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
 import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
 import { withoutUnread } from '../kir/prune.js';
-import type { Kernel, KernelParam, Stmt } from '../kir/types.js';
+import type { Kernel, KernelParam } from '../kir/types.js';
 import { finishTiles } from './finish-tiles.js';
 import type { LayerChoice, PlanStep } from './types.js';
 
@@ -109,7 +109,7 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
   const k = new KernelBuilder(epilogue, ref);
   for (const t of [...inputs, ...(epilogue?.inputs ?? []), ...outputs]) k.name(t.param);
   const best = bestCandidate(graph, node, target, request), absorbs = best?.absorbs ?? [];
-  const product: readonly Stmt[] = best ? best.build(k) : withoutUnread(coreOp(node.kind).lower(k, node.attrs, inputs, outputs));
+  const product = withoutUnread(best ? best.build(k) : coreOp(node.kind).lower(k, node.attrs, inputs, outputs));
   const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
   const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);
   const weights = weightsOf(graph, [node, ...absorbs]), nanoseconds = decision?.chosen.measured ? decision.chosen.nanoseconds : best?.nanoseconds ?? decision?.chosen.nanoseconds;

@@ -6,10 +6,10 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { isRejected, type LayoutOption, type RejectedOption, type StreamForm } from '../../compiler/ir/layout-choice.js';
 import type { Layout } from '../../compiler/ir/layout.js';
 import { toNumbers, type Tensor } from '../../compiler/ir/tensor.js';
-import type { Graph, Node } from '../../compiler/ir/types.js';
+import { operandsOf, valueOf, type Graph, type Node } from '../../compiler/ir/types.js';
 import { verifyGraph } from '../../compiler/ir/verify.js';
 import { buildPlan } from '../../compiler/plan/build.js';
-import type { Plan } from '../../compiler/plan/types.js';
+import type { Plan, PlanStep } from '../../compiler/plan/types.js';
 import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { CpuName } from '../../backends/cpu/target.js';
 import { buildObjects, linkDriver, precompileHeaders, runDriver, type NativeOptions } from '../support/native.js';
@@ -84,8 +84,9 @@ export interface Experiment {
 export interface Outcome {
   readonly label: string;
   readonly problem?: string;
-  /** Kernels of the steps. */
+  /** Kernels of the steps, and of those with an operand or a result in tiles. */
   readonly kernels: readonly string[];
+  readonly inTiles: readonly string[];
 }
 
 const asNumbers = (t: Tensor): Numbers => ({ shape: t.shape, data: Float64Array.from(toNumbers(t)) });
@@ -125,7 +126,8 @@ export async function runExperiments(dir: string, experiments: readonly Experime
     if (found.length) problems.set(i, found.join('; '));
   })));
   return experiments.map(({ network, choice, lanes }, i): Outcome => {
-    const problem = problems.get(i);
-    return { label: `seed ${network.seed} ${choice}${lanes ? ` over ${lanes}` : ''}`, kernels: compiled.get(i)?.plan.steps.map((s) => s.choice.kernel) ?? [], ...(problem ? { problem } : {}) };
+    const problem = problems.get(i), c = compiled.get(i), steps = c?.plan.steps ?? [], kernelsOf = (of: readonly PlanStep[]): string[] => of.map((s) => s.choice.kernel);
+    const tiled = new Set(c?.graph.nodes.flatMap((n) => ([...operandsOf(n), ...n.outputs].some((id) => valueOf(c.graph, id).layout) ? [n.id] : [])));
+    return { label: `seed ${network.seed} ${choice}${lanes ? ` over ${lanes}` : ''}`, kernels: kernelsOf(steps), inTiles: kernelsOf(steps.filter((s) => tiled.has(s.node))), ...(problem ? { problem } : {}) };
   });
 }

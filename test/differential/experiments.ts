@@ -1,0 +1,32 @@
+/** Forms of code that the differential tests hold against float64, and which network a seed stands for. */
+import { isas } from '../../backends/cpu/isa.js';
+import { nativeIsa } from '../../backends/cpu/target.js';
+import { hasTool } from '../support/processes.js';
+import type { RandomSource } from '../support/random-stream.js';
+import { randomNetwork, type NetworkKind } from './network.js';
+import type { Choice, Experiment, Form } from './run.js';
+
+const form = (cpu: Form['cpu'], streams: Form['streams'], cc: string, more: Partial<Form> = {}): Form => ({ cpu, streams, cc, optimise: '-O1', sanitize: false, ...more });
+/** Clang's sanitizers compile twice as fast as GCC's; what they cannot see, machine code, meets guard pages as everything does. */
+export const forms: readonly Form[] = [
+  form('x86-64-v4', 'assembly', 'gcc', { asm: 'binary' }), form('x86-64-v4', 'assembly', 'gcc', { asm: 'text' }), form('x86-64-v4', 'assembly', 'clang', { asm: 'binary' }),
+  ...(['x86-64-v4', 'x86-64-v3', 'generic'] as const).flatMap((cpu) => [form(cpu, 'tables', 'gcc'), form(cpu, 'tables', 'clang', { sanitize: true })]),
+];
+export const nameOf = (f: Form): string => `${f.cpu} ${f.streams}${f.asm ? ` as ${f.asm}` : ''}, ${f.cc}${f.sanitize ? ' with sanitizers' : ''}`;
+/** False where its compiler or the instructions are missing. */
+export const canRun = (f: Form): boolean => hasTool(f.cc) && nativeIsa().lanes >= isas[f.cpu].lanes;
+
+const pickOf = (values: readonly number[]) => (random: RandomSource): number => (random.next() < 0.02 ? random.pick(values) : random.next() * 2 - 1);
+/** Half of the networks hold images, the others sequences and matrices; now and then activations that are no ordinary numbers. */
+const kinds: readonly NetworkKind[] = [
+  { of: 'images' }, { of: 'rows' }, { of: 'images' }, { of: 'sequences' }, { of: 'images', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' },
+  { of: 'images' }, { of: 'rows', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' }, { of: 'sequences' },
+  { of: 'images', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 }, { of: 'rows', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 },
+];
+const choices: readonly Choice[] = ['tiles', 'tiles', 'mixed', 'chosen', 'tiles'];
+
+/** The experiment of a seed: always the same. */
+export function experiment(seed: number): Experiment {
+  const lanes = seed % 7 === 0 ? 'pixels' : seed % 7 === 3 ? 'images' : undefined;
+  return { network: randomNetwork(seed, kinds[seed % kinds.length]!), choice: choices[seed % choices.length]!, ...(lanes ? { lanes } : {}) };
+}
