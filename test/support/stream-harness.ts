@@ -10,7 +10,7 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import type { StreamFunction } from '../../compiler/kir/stream.js';
 
 /** What a call broke, as bits. */
-export const violations = { calleeSaved: 1, stackPointer: 2, directionFlag: 4, mxcsr: 8, upperHalves: 16, fault: 32 } as const;
+export const violations = { calleeSaved: 1, stackPointer: 2, directionFlag: 4, mxcsr: 8, upperHalves: 16, fault: 32, callersStack: 64 } as const;
 
 const harness = `
 #define _GNU_SOURCE
@@ -30,9 +30,11 @@ int spc_guarded_call(void *f, const void *x, long tiles, const void *masks, cons
 #define SET(reg, n) POISON(n) "mov %r10, %" #reg "\\n"
 #define CHECK(reg, n) POISON(n) "cmp %r10, %" #reg "\\n je 1f\\n or $1, %eax\\n 1:\\n"
 __asm__(".text\\n.hidden spc_saved_stack\\n.hidden spc_uppers\\n.globl spc_guarded_call\\n.hidden spc_guarded_call\\nspc_guarded_call:\\n"
-  "push %rbx\\n push %rbp\\n push %r12\\n push %r13\\n push %r14\\n push %r15\\n sub $24, %rsp\\n"
-  "mov %rdi, %rax\\n mov %rsi, %rdi\\n mov %rdx, %rsi\\n mov %rcx, %rdx\\n mov %r8, %rcx\\n mov %r9, %r8\\n mov 80(%rsp), %r9\\n"
-  "stmxcsr (%rsp)\\n mov %rsp, spc_saved_stack(%rip)\\n"
+  /* from the stack pointer on: what a function might overwrite of its caller, then MXCSR before and after; at the call it is a multiple of 16 */
+  "push %rbx\\n push %rbp\\n push %r12\\n push %r13\\n push %r14\\n push %r15\\n sub $152, %rsp\\n"
+  "mov %rdi, %rax\\n mov %rsi, %rdi\\n mov %rdx, %rsi\\n mov %rcx, %rdx\\n mov %r8, %rcx\\n mov %r9, %r8\\n mov 208(%rsp), %r9\\n"
+  "stmxcsr 128(%rsp)\\n mov %rsp, spc_saved_stack(%rip)\\n"
+  POISON(7) ".set i, 0\\n .rept 16\\n mov %r10, i(%rsp)\\n .set i, i + 8\\n .endr\\n"
   SET(rbx, 1) SET(rbp, 2) SET(r12, 3) SET(r13, 4) SET(r14, 5) SET(r15, 6) ALL(FILL)
   "call *%rax\\n"
   "lea spc_uppers(%rip), %r10\\n" ALL(KEEP) "vzeroupper\\n xor %eax, %eax\\n"
@@ -40,8 +42,9 @@ __asm__(".text\\n.hidden spc_saved_stack\\n.hidden spc_uppers\\n.globl spc_guard
   "cmp %rsp, spc_saved_stack(%rip)\\n je 1f\\n or $2, %eax\\n mov spc_saved_stack(%rip), %rsp\\n 1:\\n"
   "pushfq\\n pop %r10\\n test $0x400, %r10\\n je 1f\\n or $4, %eax\\n cld\\n 1:\\n"
   /* the flags of what happened are the caller's to see, the modes are not to be changed */
-  "stmxcsr 4(%rsp)\\n mov (%rsp), %r10d\\n xor 4(%rsp), %r10d\\n and $0xffc0, %r10d\\n je 1f\\n or $8, %eax\\n 1:\\n"
-  "add $24, %rsp\\n pop %r15\\n pop %r14\\n pop %r13\\n pop %r12\\n pop %rbp\\n pop %rbx\\n ret\\n");
+  "stmxcsr 132(%rsp)\\n mov 128(%rsp), %r10d\\n xor 132(%rsp), %r10d\\n and $0xffc0, %r10d\\n je 1f\\n or $8, %eax\\n 1:\\n"
+  POISON(7) ".set i, 0\\n .rept 16\\n cmp %r10, i(%rsp)\\n jne 2f\\n .set i, i + 8\\n .endr\\n jmp 1f\\n 2: or $64, %eax\\n 1:\\n"
+  "add $152, %rsp\\n pop %r15\\n pop %r14\\n pop %r13\\n pop %r12\\n pop %rbp\\n pop %rbx\\n ret\\n");
 
 enum { PAGE = 4096 };
 typedef struct { char *map, *data; size_t bytes; } area;
