@@ -16,12 +16,12 @@ export const nameOf = (f: Form): string => `${f.cpu} ${f.streams}${f.asm ? ` as 
 /** False where its compiler or the instructions are missing. */
 export const canRun = (f: Form): boolean => hasTool(f.cc) && nativeIsa().lanes >= isas[f.cpu].lanes;
 
-const pickOf = (values: readonly number[]) => (random: RandomSource): number => (random.next() < 0.02 ? random.pick(values) : random.next() * 2 - 1);
+const special = (random: RandomSource): number => (random.next() < 0.02 ? random.pick([NaN, Infinity, -Infinity]) : random.next() * 2 - 1);
+const denormal = { input: (random: RandomSource) => (random.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 };
 /** Half of the networks hold images, the others sequences and matrices; now and then activations that are no ordinary numbers. */
 const kinds: readonly NetworkKind[] = [
-  { of: 'images' }, { of: 'rows' }, { of: 'images' }, { of: 'sequences' }, { of: 'images', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' },
-  { of: 'images' }, { of: 'rows', plain: true, input: pickOf([NaN, Infinity, -Infinity]) }, { of: 'heads' }, { of: 'sequences' },
-  { of: 'images', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 }, { of: 'rows', plain: true, input: (r) => (r.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 },
+  { of: 'images' }, { of: 'rows' }, { of: 'images' }, { of: 'heads' }, { of: 'images', plain: true, input: special }, { of: 'rows' }, { of: 'sequences' },
+  { of: 'images' }, { of: 'rows', plain: true, input: special }, { of: 'images' }, { of: 'heads' }, { of: 'images', plain: true, ...denormal }, { of: 'rows', plain: true, ...denormal },
 ];
 const choices: readonly Choice[] = ['tiles', 'tiles', 'mixed', 'chosen', 'tiles'];
 

@@ -124,7 +124,7 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
   const flatten = (x: Live): Live => emit('Flatten', [x.name], [x.shape[0]!, elementCount(x.shape) / x.shape[0]!]);
 
   const image = (x: Live): Live | undefined => {
-    const choice = integer(0, plain ? 13 : 17), depth = x.shape[1]!;
+    const choice = integer(0, plain ? 13 : 18), depth = x.shape[1]!;
     if (choice < 8) { const y = convolve(x); return y && maybeActive(y); }
     if (choice < 10) { const y = convolve(x, { group: depth, rows: depth }); return y && maybeActive(y); }
     if (choice < 12) { // residual block
@@ -140,7 +140,7 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
       return shortcut && second.shape.join() === shortcut.shape.join() ? maybeActive(add(second, shortcut), 0.7) : shortcut;
     }
     if (choice < 16) return pool(x);
-    if (choice < 17) {
+    if (choice < 18) {
       const y = emit('GlobalAveragePool', [x.name], [...x.shape.slice(0, 2), ...x.shape.slice(2).map(() => 1)]);
       return chance(0.5) ? maybeActive(multiply(flatten(y))) : y;
     }
