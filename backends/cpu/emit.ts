@@ -119,7 +119,8 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   const runtime = ['spc_math.h', 'spc_vector.h', ...(kernels.some((k) => k.includes('spc_tiles_')) ? ['spc_tiles.h'] : [])];
   const includes = [...runtime, ...(streams.size ? [`${name}_streams.h`] : [])].map((f) => `#include "${f}"\n`).join('');
   if (split) {
-    files.set(`${name}_kernels.h`, `${top}${includes}\n${emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n')}\n`);
+    const declared = emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n');
+    files.set(`${name}_kernels.h`, `${top}${includes}\n#pragma GCC visibility push(hidden)\n${declared}\n#pragma GCC visibility pop\n`);
     let part: string[] = [], size = 0, index = 0;
     const flush = (): void => {
       if (part.length) files.set(`${name}_kernels_${index++}.c`, `${top}#include "${name}_kernels.h"\n\n${part.join('\n')}`);
