@@ -84,7 +84,7 @@ export function plainConv(request: KernelRequest): PlainConv | undefined {
   };
   for (let d = axes.length - 1; d >= 0 && c.axes.length > 1; d--) {
     const a = c.axes[d]!, fromRight = c.axes.length - d;
-    if (a.input !== 1 || a.output !== 1 || a.kernel !== 1) continue;
+    if (a.input !== 1 || a.output !== 1 || a.kernel !== 1 || a.before !== 0) continue;
     c = {
       ...c, x: without(c.x, fromRight), y: without(c.y, fromRight), axes: c.axes.filter((_, i) => i !== d),
       epilogue: c.epilogue && { ...c.epilogue, inputs: c.epilogue.inputs.map((t) => without(t, fromRight)) },

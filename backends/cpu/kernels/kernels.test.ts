@@ -123,6 +123,8 @@ function cases(): Cases {
   c.conv('dilated rows', [1, 9, 9, 8], [3, 3], 8, { pads: [[2, 2], [0, 0]], dilations: [2, 1], group: 8 });
   c.conv('padding beyond the kernel', [1, 2, 3, 4], [2, 2], 4, { pad: 3 });
   c.conv('windows in the padding', [3, 5, 12], [1], 32, { pad: 1 });
+  c.conv('a column in the padding', [1, 5, 1, 8], [1, 1], 12, { pads: [[0, 1], [1, 0]], strides: [2, 2] });
+  c.conv('depthwise column in the padding', [1, 5, 1, 8], [1, 1], 8, { pads: [[0, 1], [1, 0]], strides: [2, 2], group: 8 });
   c.convTranspose('upsampling', [1, 5, 7, 12], [2, 2], 20, { strides: [2, 2], pads: [[0, 0], [0, 0]], epilogue: 'residual' });
   c.convTranspose('overlapping', [2, 4, 5, 6], [3, 4], 8, { strides: [2, 3], pads: [[1, 0], [1, 2]], group: 2, outputPadding: [1, 0], epilogue: 'relu' });
   c.convTranspose('cropped', [1, 9, 3], [5], 2, { strides: [2], pads: [[3, -1]] });
