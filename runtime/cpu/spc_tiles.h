@@ -170,6 +170,22 @@ SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[
 }
 #endif
 
+/* A row-major matrix transposed: y[c * y_step + r] = x[r * x_step + c]. */
+SPC_INLINE void spc_tiles_transpose(float *y, long y_step, const float *x, long x_step, long rows, long columns) {
+  for (long c = 0; c < columns; c += SPC_LANES) for (long r = 0; r < rows; r += SPC_LANES) {
+    const int wide = columns - c < SPC_LANES ? (int)(columns - c) : SPC_LANES, high = rows - r < SPC_LANES ? (int)(rows - r) : SPC_LANES;
+    int32_t lanes[SPC_LANES];
+    float square[SPC_LANES * SPC_LANES];
+    for (int l = 0; l < SPC_LANES; ++l) lanes[l] = l < high ? l : -1;
+    spc_square_from_rows(square, x + r * x_step + c, lanes, x_step, wide);
+    for (int i = 0; i < wide; ++i) {
+      float *to = y + (c + i) * y_step + r;
+      if (high == SPC_LANES) spc_store_f32x16(to, spc_load_f32x16(square + i * SPC_LANES));
+      else memcpy(to, square + i * SPC_LANES, (size_t)high * sizeof *y);
+    }
+  }
+}
+
 SPC_INLINE void spc_vector_from_rows(float *y, const float *x, spc_i32x16 lanes, long stride, long channels) {
   int32_t rows[SPC_LANES];
   spc_store_i32x16(rows, lanes);
@@ -442,14 +458,18 @@ SPC_INLINE void spc_tiles_from_split_rows(float *y, const float *x, long channel
 SPC_INLINE void spc_tiles_to_split_rows(float *y, const float *x, long channels, long inner, long outer, long step, long v, long height, long width, long rows, long columns) {
   spc_vector_to_rows(y, x, spc_split_rows(spc_rows_of_pixels(v, 0, 0, height, width, 1, rows, columns), inner, outer, step), 1, channels);
 }
-/* One channel of all pixels, which fill their `size` vectors, in order: pixel p at outer * (p / inner) + p % inner; a lane's pixels are not divided. */
-SPC_INLINE void spc_tiles_to_column(float *y, const float *x, long x_vector, long size, long inner, long outer) {
-  int32_t starts[SPC_LANES];
-  for (int l = 0; l < SPC_LANES; ++l) starts[l] = (int32_t)(l * size / inner * outer + l * size % inner);
+/* One channel of all pixels in order: pixel p at outer * (p / inner) + p % inner; the pixels of a lane are not divided. */
+SPC_INLINE void spc_tiles_to_column(float *y, const float *x, long x_vector, long size, long inner, long outer, long pixels) {
   for (long v = 0; v < size; v += SPC_LANES) {
     const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
     float square[SPC_LANES * SPC_LANES];
+    int32_t starts[SPC_LANES];
     for (int i = 0; i < n; ++i) spc_store_f32x16(square + i * SPC_LANES, spc_load_f32x16(x + (v + i) * x_vector));
+    for (int l = 0; l < SPC_LANES; ++l) {
+      const long first = l * size, start = first / inner * outer + first % inner, left = pixels - first - v;
+      starts[l] = left < n ? -1 : (int32_t)start;
+      if (left < n) for (int i = 0; i < left; ++i) y[start + v + i] = square[i * SPC_LANES + l];
+    }
     spc_square_to_rows(y + v, square, starts, 1, n);
   }
 }

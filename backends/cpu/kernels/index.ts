@@ -8,6 +8,7 @@ import { matmulRule } from './matmul.js';
 import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
 import { streamRule } from './stream/rule.js';
 import { tileRules } from './tiles/index.js';
+import { transposeRule } from './transpose.js';
 
 export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
-  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), streamRule(isa), ...tileRules(isa)];
+  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), streamRule(isa), ...tileRules(isa)];

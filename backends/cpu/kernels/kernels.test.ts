@@ -79,7 +79,7 @@ class Cases {
     const [y] = this.builder.op('convTranspose', [this.input('f32', x), this.constant('f32', [...kernel, x.at(-1)!, outputs / group])], attrs);
     this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
   }
-  op<K extends 'softmax' | 'normalize' | 'reduce'>(name: string, kind: K, x: readonly number[], attrs: OpAttrs[K], epilogue?: Parameters<Cases['epilogue']>[1]): void {
+  op<K extends 'softmax' | 'normalize' | 'reduce' | 'transpose'>(name: string, kind: K, x: readonly number[], attrs: OpAttrs[K], epilogue?: Parameters<Cases['epilogue']>[1]): void {
     const [y] = this.builder.op(kind, [this.input('f32', x)], attrs);
     this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
   }
@@ -135,6 +135,10 @@ function cases(): Cases {
   c.op('row sums', 'reduce', [4, 3, 5, 31], { op: 'sum', axes: [2, 3], keepdims: true, map: mul(arg(0, 'f32'), arg(0, 'f32')) });
   c.op('row maxima', 'reduce', [6, 201], { op: 'max', axes: [1], keepdims: false });
   c.op('global average', 'reduce', [2, 7, 5, 90], { op: 'sum', axes: [1, 2], keepdims: true }, 'relu');
+  c.op('transposed matrix', 'transpose', [70, 33], { perm: [1, 0] });
+  c.op('channels first', 'transpose', [2, 5, 13, 23], { perm: [0, 3, 1, 2] });
+  c.op('channels last', 'transpose', [3, 16, 7, 1, 9], { perm: [0, 2, 3, 4, 1] });
+  c.op('reversed dimensions', 'transpose', [6, 3, 2, 17], { perm: [3, 2, 1, 0] });
   c.op('column minima', 'reduce', [9, 13], { op: 'min', axes: [0], keepdims: false });
   return c;
 }

@@ -52,6 +52,11 @@ export function blocksOf(vectors: readonly ChannelVector[], most: number): Block
   ];
 }
 
+/** Outputs of more bytes than this are not in the second cache when they are written. */
+const CACHED_OUTPUT = 1 << 20;
+/** Cycles that a point's channels of one block take to be written, where the line is not there yet: about the same for one vector as for four. */
+const MISSED_STORE = 64;
+
 /** Accumulators that keep the multipliers busy. */
 const enough = (isa: Isa, lanes: number): number => isa.latency * (lanes === isa.lanes ? isa.fma.full : isa.fma.narrow);
 
@@ -85,6 +90,7 @@ export function chooseTiling(isa: Isa, p: TileProblem): Tiling {
   };
   const colliding = p.pointBytes >= 1024 && p.pointBytes % 1024 === 0;
   const weightBytes = p.depth * p.vectors.reduce((s, v) => s + v.lanes * 4, 0);
+  const missed = p.lines * p.points * p.vectors.reduce((s, v) => s + v.count * 4, 0) > CACHED_OUTPUT ? MISSED_STORE : 0;
   let best: Tiling | undefined;
   for (let v = 1; v <= Math.min(p.vectors.length, 8); v++) {
     const blocks = blocksOf(p.vectors, v);
@@ -100,7 +106,7 @@ export function chooseTiling(isa: Isa, p: TileProblem): Tiling {
           const far = weightBytes > 24_000;
           const accumulators = t.size * b.vectors.length * split(t.size, b.vectors.length);
           const step = Math.max(stepCycles(isa, t.size, b.vectors, far), isa.latency * t.size * b.vectors.length / accumulators);
-          cycles += t.count * b.count * (step * p.depth + 2 * t.size * b.vectors.length + 10);
+          cycles += t.count * b.count * (step * p.depth + t.size * (2 * b.vectors.length + missed) + 10);
         }
       }
       cycles *= p.lines;

@@ -78,28 +78,45 @@ function columnsOf({ product: p, geometry, second }: StreamPlan, phase: number, 
   return { ...columns, second: first };
 }
 
-/** The functions of an output phase in order of execution: chunks outermost. */
-export function streamFunctions(plan: StreamPlan, phase: number, prefix: string): StreamFunction[] {
-  const { product: p, geometry, finish, second } = plan, chunks = chunksOf(plan);
-  const { blocks } = plan, perGroup = p.rows / p.group;
-  const functions: StreamFunction[] = [];
+/** Bytes of activations that do not stay in the second cache from one function to the next, and what of x shall stay there. */
+const UNCACHED_BYTES = 1 << 20, BAND_BYTES = 512 << 10;
+/** Tiles over which a function should run at least: it fetches the next one's code meanwhile. */
+const LEAST_BAND = 13;
+
+/** The functions of a chunk: each on all tiles before the next one, or all of them on `band` tiles before the next tiles. */
+export interface StreamChunk {
+  readonly functions: readonly StreamFunction[];
+  readonly band?: number;
+}
+
+/** Tiles of a band where a chunk's part of x, which every row block reads again, would not stay in the second cache. */
+function bandOf({ product: p, geometry, second, blocks, yStep }: StreamPlan, chunk: Chunk, tiles: number): number | undefined {
+  const channels = (chunk.to - chunk.from) * p.group + (chunk.second ? second!.product.depth : 0), lines = Math.min(p.window.kernel[0], Math.ceil(tiles / LEAST_BAND));
+  if (blocks.length === 1 || tiles * (Math.min(64 * channels, geometry.step) + yStep) <= UNCACHED_BYTES) return undefined;
+  const most = Math.max(LEAST_BAND, Math.floor(BAND_BYTES / (64 * channels * lines)));
+  return most >= tiles ? undefined : Math.ceil(tiles / Math.ceil(tiles / most));
+}
+
+/** The functions of an output phase in order of execution: chunks outermost. @param tiles of one call at most */
+export function streamFunctions(plan: StreamPlan, phase: number, prefix: string, tiles: number): StreamChunk[] {
+  const { product: p, geometry, finish, second, blocks } = plan, chunks = chunksOf(plan), perGroup = p.rows / p.group;
   const steps = { x: geometry.step, x2: second?.geometry.step ?? 0, y: plan.yStep, r: finish.residualStep ?? 0 };
-  chunks.forEach((chunk, c) => {
-    const first = c === 0, last = c === chunks.length - 1;
+  return chunks.map((chunk, c): StreamChunk => {
+    const first = c === 0, last = c === chunks.length - 1, band = bandOf(plan, chunk, tiles);
     const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, chunk));
     const part = chunk.to === 0 ? ', the second source' : chunks.length > 1 ? `, channels ${chunk.from} to ${chunk.to - 1}` : '';
-    for (const block of blocks) {
+    const functions = blocks.map((block, b): StreamFunction => {
       const own = columns[Math.floor(block[0]! / perGroup)]!, rows = block.map((r) => 64 * r);
-      functions.push({
-        name: `${prefix}${functions.length}`,
+      return {
+        name: `${prefix}${c * blocks.length + b}`,
         doc: [`${plan.title}: rows ${rowText(block)}${part}`],
         rows, ...(first ? { start: { bias: Float32Array.from(block, (r) => finish.bias[r]!), ...(finish.residualStep === undefined ? {} : { residual: rows }) } } : {}),
         ...(last ? { finish: { clamp: finish.clamp, mask: geometry.keeps ? geometry.maskCount : 0 } } : {}),
-        ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: Math.max(...geometry.segments.map((s) => s.tiles)),
-      });
-    }
+        ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: band ?? tiles,
+      };
+    });
+    return { functions, ...(band === undefined ? {} : { band }) };
   });
-  return functions;
 }
 
 /** Row numbers as ranges, the first few. */

@@ -83,7 +83,7 @@ test('more non-zeros never cost less', () => {
 test('more tiles, phases and narrower vectors cost more, tables less memory and more time', () => {
   const p = product({ group: 1, perGroup: 64, depth: 40, density: 0.3, block: 1, taps: false, seed: 8 }), wide = isas['x86-64-v4'], time = (...rest: readonly [number, number?]): number => costOf(wide, p, ...rest).nanoseconds;
   expect(time(20)).toBeGreaterThan(time(10));
-  expect(time(10, 4)).toBeGreaterThan(time(10, 1));
+  expect(time(1, 4)).toBeGreaterThan(time(1, 1));
   expect(costOf(isas['x86-64-v3'], p, 10, 1, 'tables').nanoseconds).toBeGreaterThan(costOf(wide, p, 10, 1, 'tables').nanoseconds);
   const [code, tables] = (['assembly', 'tables'] as const).map((form) => costOf(wide, p, 100, 1, form));
   expect([tables!.bytes < code!.bytes, tables!.nanoseconds > code!.nanoseconds]).toEqual([true, true]);

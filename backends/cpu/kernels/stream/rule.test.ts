@@ -31,6 +31,20 @@ function residuals(): TileCases {
   return c;
 }
 
+/** Images so large that a layer's functions go over one band of tiles after the other. */
+function bands(): TileCases {
+  const c = new TileCases();
+  const sum = (height: number, width: number, kernel: number, depth: number, channels: number): void => {
+    const x = [1, height, width, depth], y = [1, height, width, channels], reach = (kernel >> 1) * (width + 1);
+    const weights = Array.from({ length: kernel * kernel * depth * channels }, () => (random.next() < 0.05 ? random.next() * 2 - 1 : 0));
+    c.op(`${x.join('x')} by ${kernel}x${kernel} to ${channels}`, 'conv', [c.input(x, pixels(x, { before: reach, after: reach })), c.constant([kernel, kernel, depth, channels], weights)], attrs(kernel), pixels(y, { before: 3 }),
+      { expr: max(add(add(arg(0, 'f32'), arg(2, 'f32')), arg(1, 'f32')), f32(-0.5)), inputs: [c.input(y, pixels(y, { after: 5 })).id, c.constant([channels]).id] });
+  };
+  sum(64, 66, 3, 16, 70);
+  sum(20, 39, 1, 800, 40);
+  return c;
+}
+
 // tables: the harness compiles C only, and both forms have the same addresses
 const builds: readonly TileBuild[] = [{ isa: 'x86-64-v3', compiler: 'gcc', flags: ['-O1'] }, { isa: 'generic', compiler: 'clang', flags: ['-O1', '-fsanitize=undefined,address', '-fno-sanitize-recover=all'] }];
 for (const build of builds) test.skipIf(!canRun(build))(`residuals in layouts of their own, ${build.isa} with ${build.compiler}`, () => {
@@ -38,4 +52,10 @@ for (const build of builds) test.skipIf(!canRun(build))(`residuals in layouts of
   const wrong = runs.filter((r) => worstDifference(r) > 1e-5).map((r) => `${r.name}: ${worstDifference(r)}`);
   expect(wrong).toEqual([]);
   expect(runs.filter((r) => r.step.choice.kernel === 'stream tables').length).toBeGreaterThan(runs.length / 2);
+}, 60_000);
+
+for (const build of builds) test.skipIf(!canRun(build))(`bands, ${build.isa} with ${build.compiler}`, () => {
+  const runs = runTiles(join(folder, `bands-${build.isa}-${build.compiler}`), bands(), build);
+  expect(runs.filter((r) => worstDifference(r) > 1e-5).map((r) => `${r.name}: ${worstDifference(r)}`)).toEqual([]);
+  for (const { step } of runs) expect(step.kernel.body.some((s) => s.kind === 'for' && s.body.some((b) => b.kind === 'call' && b.routine)), 'functions in a loop').toBe(true);
 }, 60_000);

@@ -2,10 +2,10 @@
 import { tapsOf } from '../../../../compiler/core/window.js';
 import { LANES, phaseVectors, vectorStride, type Layout } from '../../../../compiler/ir/layout.js';
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type ValueId } from '../../../../compiler/ir/types.js';
-import { nullPointer, pointer, asIndex } from '../../../../compiler/kir/build.js';
+import { add, asIndex, min, mul, nullPointer, pointer, sub } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
-import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
-import type { Stmt } from '../../../../compiler/kir/types.js';
+import { MAX_ROWS, type StreamFunction } from '../../../../compiler/kir/stream.js';
+import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
@@ -103,15 +103,25 @@ interface Tensors {
   readonly x2: TensorRef | undefined;
 }
 
-/** Every function of a phase on all of its segments before the next function: code and weights are read once. */
+/**
+ * Every function of a phase on all of its segments before the next function, so that code and weights are read once; or, where a chunk's part of x
+ * is too large for that, on one band of tiles after the other.
+ */
 function buildCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual, x2 }: Tensors): Stmt[] {
   const { geometry, second } = plan, { maskCount } = geometry;
   const masks = maskCount === 0 ? undefined : k.constant('masks', { kind: 'dense', dtype: 'u16', shape: [geometry.masks.length], data: geometry.masks });
   const calls = geometry.places.flatMap((_, phase) => {
     const segments = geometry.segments.flatMap((s, i) => (s.phase === phase ? [{ ...s, x2: second?.geometry.segments[i]!.x ?? 0 }] : []));
-    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's').flatMap((f) => segments.map((s) => k.callStream(f,
-      pointer(x.param, s.x), asIndex(s.tiles), masks === undefined ? nullPointer : pointer(masks, s.masks * maskCount), x2 ? pointer(x2.param, s.x2) : nullPointer,
-      pointer(y.param, s.y), residual ? pointer(residual.param, residualAt(residual.layout!, y.layout!, s.y)) : nullPointer)));
+    const on = (f: StreamFunction, s: (typeof segments)[number], first: Expr, tiles: Expr): Stmt => {
+      const from = (start: number, bytes: number): Expr => add(mul(first, bytes / 4), start);
+      return k.callStream(f, pointer(x.param, from(s.x, f.steps.x)), tiles, masks === undefined ? nullPointer : pointer(masks, mul(add(first, s.masks), maskCount)),
+        x2 ? pointer(x2.param, from(s.x2, f.steps.x2)) : nullPointer, pointer(y.param, from(s.y, f.steps.y)),
+        residual ? pointer(residual.param, from(residualAt(residual.layout!, y.layout!, s.y), f.steps.r)) : nullPointer);
+    };
+    const inBands = (functions: readonly StreamFunction[], s: (typeof segments)[number], band: number): Stmt[] =>
+      k.forEach([Math.ceil(s.tiles / band)], ([i]) => functions.map((f) => on(f, s, mul(i!, band), s.tiles % band === 0 ? asIndex(band) : min(band, sub(s.tiles, mul(i!, band))))));
+    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's', Math.max(...segments.map((s) => s.tiles))).flatMap(({ functions, band }) =>
+      (band === undefined ? functions.flatMap((f) => segments.map((s) => on(f, s, asIndex(0), asIndex(s.tiles)))) : segments.flatMap((s) => inBands(functions, s, band))));
   });
   // lanes outside the image are masked in the code; margins around images are not of its tiles
   return [...calls, ...(y.layout!.over === 'pixels' ? haloStatements(k, y) : clearStatements(k, y))];

@@ -57,6 +57,21 @@ function heads(): TileCases {
   return c;
 }
 
+/** Images from NCHW and to it: as images, and as the rows that 1x1 convolutions multiply. */
+function planes(): TileCases {
+  const c = new TileCases();
+  for (const [channels, height, width] of [[33, 14, 14], [3, 5, 7], [1, 1, 1], [17, 4, 8], [9, 1, 50]] as const) {
+    const last = [1, height, width, channels], first = [1, channels, height, width], matrix = [height * width, channels], name = first.join('x');
+    const arrived = (): Value => c.node('transpose', [c.input(first)], { perm: [0, 2, 3, 1] });
+    c.op(`${name} as an image`, 'relayout', [arrived()], {}, pixels(last, { phases: 2, before: width, after: 3 }));
+    c.op(`${name} as rows`, 'relayout', [c.node('reshape', [arrived()], { shape: matrix })], {}, pixels(matrix, { after: 2 }));
+    const left = c.node('relayout', [c.input(matrix, pixels(matrix, { before: 1 }))], {});
+    if (channels > 1 && height * width > 1) c.op(`${name} from rows`, 'transpose', [c.node('reshape', [left], { shape: last })], { perm: [0, 3, 1, 2] });
+  }
+  c.op('images from planes', 'relayout', [c.node('transpose', [c.input([19, 4, 3, 5])], { perm: [0, 2, 3, 1] })], {}, images([19, 3, 5, 4], [1, 0, 1, 2]));
+  return c;
+}
+
 /** With zeros kept and not kept, operands of all kinds, layouts that differ in halo and pitch. */
 function elements(): TileCases {
   const c = new TileCases(), x = (i: number): Expr => arg(i, 'f32');
@@ -157,6 +172,7 @@ function depthwise(): TileCases {
 const families: Readonly<Record<string, { readonly cases: TileCases; readonly tolerance: number }>> = {
   relayouts: { cases: relayouts(), tolerance: 0 },
   heads: { cases: heads(), tolerance: 0 },
+  planes: { cases: planes(), tolerance: 0 },
   elements: { cases: elements(), tolerance: 2e-6 },
   rows: { cases: rows(), tolerance: 2e-5 },
   pools: { cases: pools(), tolerance: 2e-6 },

@@ -12,7 +12,7 @@ import { isAddressable } from './relayout.js';
  * The nodes behind a value, itself under other names, up to the one of kind `kind`: each with that result only, which nobody else reads.
  * The first is the one of that kind.
  */
-function behind<K extends 'relayout' | 'transpose'>(graph: Graph, id: ValueId, kind: K, reader: Node): readonly [NodeOf<K>, ...Node[]] | undefined {
+export function behind<K extends 'relayout' | 'transpose'>(graph: Graph, id: ValueId, kind: K, reader: Node): readonly [NodeOf<K>, ...Node[]] | undefined {
   const producer = graph.nodes.find((n) => n.outputs.includes(id));
   const alone = graph.nodes.every((n) => n === reader || !operandsOf(n).includes(id)) && !graph.outputs.some((o) => o.value === id);
   if (!producer || producer.epilogue || !alone) return undefined;
@@ -43,7 +43,10 @@ interface SplitRows {
 function splitRows(axes: readonly Axis[], pixels: number): SplitRows | undefined {
   let rows = 1, cut = 0;
   while (cut < axes.length && rows < pixels) rows *= axes[cut++]!.extent;
-  const proper = (a: readonly Axis[]): Axis[] => a.filter((x) => x.extent !== 1);
+  const proper = (a: readonly Axis[]): Axis[] => a.filter((x) => x.extent !== 1).reduce<Axis[]>((done, x) => {
+    const before = done.at(-1);
+    return before?.stride === x.extent * x.stride ? [...done.slice(0, -1), { extent: before.extent * x.extent, stride: x.stride }] : [...done, x];
+  }, []);
   const row = proper(axes.slice(0, cut)), channel = proper(axes.slice(cut));
   if (rows !== pixels || row.length > 2 || row.length === 0 || channel.length > 2 || channel.length === 0) return undefined;
   const inner = row.at(-1)!, last = channel.at(-1)!, [first] = channel.length === 2 ? channel : [undefined];
@@ -79,11 +82,12 @@ export function transposeFromTilesRule(isa: Isa): KernelRule {
           block, inner, outer, step, v!, ...grid(l))]);
       });
     }
-    if (step !== 1 || l.columns !== l.width || l.height * l.width !== size * LANES || inner % size !== 0) return [];
+    const pixels = l.height * l.width;
+    if (step !== 1 || l.columns !== l.width || (inner !== pixels && (pixels !== size * LANES || inner % size !== 0))) return [];
     return offer('pixels to columns', `${l.channels} channels, each all of its pixels in order`, (k) => {
       const x = k.operand(from.id, 'tiles');
       return k.forEach([l.channels], ([c]) => [call('spc_tiles_to_column', pointer(y.param, add(mul(div(c!, block), blockStep), mul(mod(c!, block), channelStep))),
-        pointer(x.param, add(l.before * vectorStride(l), mul(c!, LANES))), vectorStride(l), size, inner, outer)]);
+        pointer(x.param, add(l.before * vectorStride(l), mul(c!, LANES))), vectorStride(l), size, inner, outer, pixels)]);
     });
   };
   return { name: 'transpose from tiles', candidates };
