@@ -20,8 +20,11 @@ const PHASES_BUDGET = 4 * 1024 * 1024;
 /** Bytes that go through an elementwise operation or a conversion in a nanosecond, read and written. */
 const BYTES_PER_NANOSECOND = 25;
 
-/** Constants that do not stay in the second cache from one inference to the next come at this rate. */
-const CACHED_BYTES = 1 << 19, STREAMED_BYTES_PER_NANOSECOND = 28;
+/** Bytes of constants that stay in the second and in the last cache from one inference to the next, and the rates at which the others come. */
+const SECOND_CACHE = 1 << 19, LAST_CACHE = 1 << 24, CACHED_PER_NANOSECOND = 80, STREAMED_PER_NANOSECOND = 28;
+const constantBytes = (graph: Graph): number => [...graph.values.values()].reduce((s, v) => s + (v.constant ? bytesOfType(v.type) : 0), 0);
+/** Least time of reading a node's constants. */
+const reading = (graph: Graph, bytes: number): number => (bytes <= SECOND_CACHE ? 0 : bytes / (constantBytes(graph) <= LAST_CACHE ? CACHED_PER_NANOSECOND : STREAMED_PER_NANOSECOND));
 
 /** A step more, and a reason to leave small tensors alone. */
 const CALL_NANOSECONDS = 100;
@@ -35,11 +38,13 @@ function requestFor(graph: Graph, node: Node): KernelRequest {
   };
 }
 
-/** Tiles that cover a tensor whose last dimension is the channels. */
-function tilesOf(shape: readonly number[], over: Layout['over'], spatial: boolean): number {
-  const outer = shape.slice(0, -1), pixels = elementCount(outer);
-  if (over === 'images') return Math.ceil(outer[0]! / LANES) * (pixels / outer[0]!);
-  return spatial ? outer[0]! * Math.ceil(pixels / outer[0]! / LANES) : Math.ceil(pixels / LANES);
+/** Tiles of a node's result. Windows over an image leave its grid as it is, so that without padding some of it is computed in vain. */
+function tilesOf(graph: Graph, node: Node, over: Layout['over']): number {
+  const shape = typeOf(graph, node.outputs[0]!).shape, pixels = elementCount(shape.slice(0, -1)), images = shape[0]!;
+  if (over === 'images') return Math.ceil(images / LANES) * (pixels / images);
+  if (node.kind !== 'conv') return Math.ceil(pixels / LANES);
+  const x = typeOf(graph, node.inputs[0]!).shape.slice(1, -1), grid = shape.slice(1, -1).map((d, i) => Math.max(d, Math.ceil(x[i]! / node.attrs.strides[i]!)));
+  return images * Math.ceil(elementCount(grid) / LANES);
 }
 
 const passing = (graph: Graph, node: Node): number => [...operandsOf(node), ...node.outputs].reduce((s, id) => s + (valueOf(graph, id).constant ? 0 : bytesOfType(typeOf(graph, id))), 0) / BYTES_PER_NANOSECOND;
@@ -77,11 +82,11 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), node.inputs[1] === undefined ? undefined : valueOf(graph, node.inputs[1]).constant);
 
   function productInTiles(graph: Graph, node: Node, over: Layout['over']): readonly (LayoutOption | RejectedOption)[] {
-    const p = product(graph, node), kernel = 'stream', y = typeOf(graph, node.outputs[0]!).shape;
+    const p = product(graph, node), kernel = 'stream';
     if (typeof p === 'string') return [{ layout: over, kernel, reason: p }];
     const strange = (over === 'pixels' && node.kind === 'conv' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
     if (strange) return [{ layout: over, kernel, reason: strange }];
-    const tiles = tilesOf(y, over, node.kind === 'conv');
+    const tiles = tilesOf(graph, node, over);
     if (isDepthwise(p)) {
       // loads, shifts and sums of a tap take 1.7 cycles a vector
       return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock, bytes: p.weights.length * 4 }];
@@ -141,7 +146,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       const request = requestFor(graph, node);
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
       const bytes = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
-      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, bytes > CACHED_BYTES ? bytes / STREAMED_BYTES_PER_NANOSECOND : 0), bytes };
+      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, reading(graph, bytes)), bytes };
       return { layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes };
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
