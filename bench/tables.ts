@@ -64,7 +64,7 @@ const isReal = (r: Row): boolean => r.pattern === AS_TRAINED;
 
 /** Which of `rows` a section of the page shows. */
 const sections: readonly { readonly title: string; readonly text: string; readonly of: (r: Row) => boolean }[] = [
-  { title: 'Networks', text: 'Real shapes, random weights. The first convolution stays dense, and the last layer of LeNet and of MobileNetV1 (of which pointwise convolutions are pruned); GSC is sparse throughout.', of: (r) => !isReal(r) && !isLayer(r) },
+  { title: 'Networks', text: 'Real shapes, random weights.', of: (r) => !isReal(r) && !isLayer(r) },
   { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back.', of: isLayer },
   { title: 'Models trained sparse', text: 'Whatever pattern training left in them.', of: isReal },
 ];

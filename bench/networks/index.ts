@@ -20,7 +20,7 @@ export const networks: Readonly<Record<string, NetworkEntry>> = {
   gsc: { build: gscCnn, pruned: 'every layer' },
   dlrm: { build: dlrmMlp, pruned: 'all but the last layer' },
   mobilenetv1: { build: mobileNetV1, pruned: 'pointwise convolutions' },
-  resnet50: { build: resnet50, pruned: inner },
+  resnet50: { build: resnet50, pruned: 'all but the first convolution' },
   vgg16: { build: vgg16Convolutions, pruned: 'all but the first convolution' },
   'bert-base': { build: bertEncoder, pruned: 'the linear layers' },
   'bert-linears': { build: bertLinears, pruned: 'every layer' },
