@@ -49,6 +49,13 @@ function tilesOf(graph: Graph, node: Node, over: Layout['over']): number {
 
 const passing = (graph: Graph, node: Node): number => [...operandsOf(node), ...node.outputs].reduce((s, id) => s + (valueOf(graph, id).constant ? 0 : bytesOfType(typeOf(graph, id))), 0) / BYTES_PER_NANOSECOND;
 
+/** Bytes of activations beyond which they come from memory and go there, whatever is computed. */
+const CACHED_ACTIVATIONS = 1 << 23;
+const streaming = (graph: Graph, node: Node): number => {
+  const nanoseconds = passing(graph, node);
+  return nanoseconds * BYTES_PER_NANOSECOND > CACHED_ACTIVATIONS ? nanoseconds : 0;
+};
+
 /** Operands beside the first that tiles can be combined with: of the output's shape, or constants for each channel. */
 function strangeOperand(graph: Graph, node: Node): string | undefined {
   const y = typeOf(graph, node.outputs[0]!);
@@ -89,14 +96,14 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     const tiles = tilesOf(graph, node, over);
     if (isDepthwise(p)) {
       // loads, shifts and sums of a tap take 1.7 cycles a vector
-      return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock, bytes: p.weights.length * 4 }];
+      return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: Math.max(streaming(graph, node), (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock), bytes: p.weights.length * 4 }];
     }
     const extra = epilogueFits(graph, node) ? 0 : passing(graph, node);
     return streamForms(isa).map((form): LayoutOption | RejectedOption => {
       const { density, bytes, nanoseconds } = costOf(isa, p, tiles, 1, form), label = `${form === 'tables' ? 'stream tables' : kernel} (${(100 * (1 - density)).toFixed(1)} % zeros)`;
       return form === 'assembly' && bytes > LAYER_BUDGET
         ? { layout: over, kernel: label, form, reason: `its code would take ${Math.round(bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` }
-        : { layout: over, kernel: label, form, nanoseconds: nanoseconds + extra, bytes };
+        : { layout: over, kernel: label, form, nanoseconds: Math.max(nanoseconds, streaming(graph, node)) + extra, bytes };
     });
   }
 
@@ -123,7 +130,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       case 'softmax': return node.attrs.axis === x.shape.length - 1 && !strangeOperand(graph, node) ? same() : none('not over the channels');
       // another name of the same memory, as long as channels stay channels
       case 'reshape': {
-        const alike = over === 'pixels' ? x.shape.at(-1) === y.shape.at(-1) : y.shape.length === 2 && y.shape[0] === x.shape[0];
+        const alike = x.shape.at(-1) === y.shape.at(-1) || (over === 'images' && y.shape.length === 2 && y.shape[0] === x.shape[0]);
         return alike ? { ...same(), nanoseconds: 0 } : none('channels and pixels mix');
       }
       default: return none('no kernel in tiles');
@@ -146,7 +153,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       const request = requestFor(graph, node);
       const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
       const bytes = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
-      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, reading(graph, bytes)), bytes };
+      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes };
       return { layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes };
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),

@@ -99,7 +99,7 @@ export function assignLayouts({ graph, over, inTiles, model }: Assignment): Grap
     const own = over === 'pixels' && wanted.size === 1 && only! > 1 && free && model.phasesFit(graph, node, only!) ? only! : 1;
     phases.set(y, own);
     const from = readAs.get(node)!, space = spaces.get(y) ?? from, w = windows.get(node.id)!;
-    const main = whole(node) ? plainNeed(from, 1) : windowNeed(w, own, from, space, isSpatial(node));
+    const main = whole(node) ? plainNeed(from, 1) : windowNeed(over, w, own, from, space, isSpatial(node));
     needs.set(node, new Map(read(node).map((id) => [id, id === mainOperand(node) ? main : plainNeed(space, own)])));
   }
 
@@ -136,9 +136,9 @@ const sameGrid = (a: Space, b: Space): boolean => sameImages(a, b) && a.rows ===
 
 const plainNeed = (space: Space, phases: number): Need => ({ space, phases, before: 0, after: 0, top: 0, left: 0, bottom: 0, right: 0 });
 
-function windowNeed(w: Window, phases: number, x: Space, y: Space, spatial: boolean): Need {
+function windowNeed(over: Layout['over'], w: Window, phases: number, x: Space, y: Space, spatial: boolean): Need {
   if (!spatial) return plainNeed(x, phases);
-  const s = w.stride[0] * phases, columns = Math.ceil(x.columns / s), reach = reachOf(w, phases, columns);
+  const s = over === 'images' ? 1 : w.stride[0] * phases, columns = Math.ceil(x.columns / s), reach = reachOf(w, phases, columns);
   const last = (extent: number, d: 0 | 1): number => (extent - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] - w.before[d];
   return {
     space: x, phases: s, before: reach.before, after: reach.after, top: w.before[0], left: w.before[1],
@@ -169,10 +169,17 @@ function satisfies(l: Layout, n: Need): boolean {
 /** A reshape is another name of its operand: both have the wider layout of the two. */
 function shareLayout(node: Node, layouts: Map<ValueId, Layout>, channels: (id: ValueId) => number): void {
   const x = node.inputs[0]!, a = layouts.get(x), b = layouts.get(node.outputs[0]!)!;
-  if (!a || channels(x) !== channels(node.outputs[0]!) || a.over !== 'pixels' || b.over !== 'pixels') return;
-  const wide: PixelTiles = { ...a, before: Math.max(a.before, b.before), after: Math.max(a.after, b.after) };
+  if (!a || channels(x) !== channels(node.outputs[0]!) || !sameImages(a, b)) return;
+  const wide = widerOf(a, b);
   layouts.set(x, wide);
   layouts.set(node.outputs[0]!, wide);
+}
+
+function widerOf(a: Layout, b: Layout): Layout {
+  if (a.over === 'pixels' && b.over === 'pixels') return { ...a, before: Math.max(a.before, b.before), after: Math.max(a.after, b.after) };
+  if (a.over !== 'images' || b.over !== 'images') throw new Error('SPC9003: one name of a value lies in pixels, another in images');
+  const most = (f: (l: ImageTiles) => number): number => Math.max(f(a), f(b)), top = most((l) => l.top), left = most((l) => l.left);
+  return { ...a, top, left, rows: top + a.height + most((l) => l.rows - l.top - l.height), columns: left + a.width + most((l) => l.columns - l.left - l.width) };
 }
 
 /** The graph with layouts on its values, and a relayout before every reader that wants another one. */

@@ -83,26 +83,29 @@ const UNCACHED_BYTES = 1 << 20, BAND_BYTES = 512 << 10;
 /** Tiles over which a function should run at least: it fetches the next one's code meanwhile. */
 const LEAST_BAND = 13;
 
-/** The functions of a chunk: each on all tiles before the next one, or all of them on `band` tiles before the next tiles. */
+/** The functions of a chunk: each on everything before the next one, or all of them on one band before the next: so many tiles of a segment, or whole segments. */
 export interface StreamChunk {
   readonly functions: readonly StreamFunction[];
-  readonly band?: number;
+  readonly band?: { readonly tiles: number } | { readonly segments: number };
 }
 
-/** Tiles of a band where a chunk's part of x, which every row block reads again, would not stay in the second cache. */
-function bandOf({ product: p, geometry, second, blocks, yStep }: StreamPlan, chunk: Chunk, tiles: number): number | undefined {
-  const channels = (chunk.to - chunk.from) * p.group + (chunk.second ? second!.product.depth : 0), lines = Math.min(p.window.kernel[0], Math.ceil(tiles / LEAST_BAND));
-  if (blocks.length === 1 || tiles * (Math.min(64 * channels, geometry.step) + yStep) <= UNCACHED_BYTES) return undefined;
-  const most = Math.max(LEAST_BAND, Math.floor(BAND_BYTES / (64 * channels * lines)));
-  return most >= tiles ? undefined : Math.ceil(tiles / Math.ceil(tiles / most));
+/** A band where a chunk's part of x, which every row block reads again, would not stay in the second cache. @param tiles of each of `segments` */
+function bandOf({ product: p, geometry, second, blocks, yStep }: StreamPlan, chunk: Chunk, tiles: number, segments: number): StreamChunk['band'] {
+  const channels = (chunk.to - chunk.from) * p.group + (chunk.second ? second!.product.depth : 0), own = 64 * channels;
+  if (blocks.length === 1 || segments * tiles * (Math.min(own, geometry.step) + yStep) <= UNCACHED_BYTES) return undefined;
+  // lines of windows are other vectors of the same segment, or other segments
+  const lines = Math.min(p.window.kernel[0], Math.ceil(segments * tiles / LEAST_BAND)), most = Math.max(LEAST_BAND, Math.floor(BAND_BYTES / (own * lines)));
+  if (most < tiles) return { tiles: Math.ceil(tiles / Math.ceil(tiles / most)) };
+  const together = Math.max(1, Math.floor(most / tiles));
+  return together < segments ? { segments: together } : undefined;
 }
 
-/** The functions of an output phase in order of execution: chunks outermost. @param tiles of one call at most */
-export function streamFunctions(plan: StreamPlan, phase: number, prefix: string, tiles: number): StreamChunk[] {
+/** The functions of an output phase in order of execution: chunks outermost. @param tiles of one call at most, `segments` calls for all of y */
+export function streamFunctions(plan: StreamPlan, phase: number, prefix: string, tiles: number, segments: number): StreamChunk[] {
   const { product: p, geometry, finish, second, blocks } = plan, chunks = chunksOf(plan), perGroup = p.rows / p.group;
   const steps = { x: geometry.step, x2: second?.geometry.step ?? 0, y: plan.yStep, r: finish.residualStep ?? 0 };
   return chunks.map((chunk, c): StreamChunk => {
-    const first = c === 0, last = c === chunks.length - 1, band = bandOf(plan, chunk, tiles);
+    const first = c === 0, last = c === chunks.length - 1, band = bandOf(plan, chunk, tiles, segments);
     const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, chunk));
     const part = chunk.to === 0 ? ', the second source' : chunks.length > 1 ? `, channels ${chunk.from} to ${chunk.to - 1}` : '';
     const functions = blocks.map((block, b): StreamFunction => {
@@ -112,10 +115,10 @@ export function streamFunctions(plan: StreamPlan, phase: number, prefix: string,
         doc: [`${plan.title}: rows ${rowText(block)}${part}`],
         rows, ...(first ? { start: { bias: Float32Array.from(block, (r) => finish.bias[r]!), ...(finish.residualStep === undefined ? {} : { residual: rows }) } } : {}),
         ...(last ? { finish: { clamp: finish.clamp, mask: geometry.keeps ? geometry.maskCount : 0 } } : {}),
-        ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: band ?? tiles,
+        ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: band && 'tiles' in band ? band.tiles : tiles,
       };
     });
-    return { functions, ...(band === undefined ? {} : { band }) };
+    return { functions, ...(band ? { band } : {}) };
   });
 }
 

@@ -120,8 +120,12 @@ function buildCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual, x2 }: 
     };
     const inBands = (functions: readonly StreamFunction[], s: (typeof segments)[number], band: number): Stmt[] =>
       k.forEach([Math.ceil(s.tiles / band)], ([i]) => functions.map((f) => on(f, s, mul(i!, band), s.tiles % band === 0 ? asIndex(band) : min(band, sub(s.tiles, mul(i!, band))))));
-    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's', Math.max(...segments.map((s) => s.tiles))).flatMap(({ functions, band }) =>
-      (band === undefined ? functions.flatMap((f) => segments.map((s) => on(f, s, asIndex(0), asIndex(s.tiles)))) : segments.flatMap((s) => inBands(functions, s, band))));
+    const onAll = (functions: readonly StreamFunction[], some: typeof segments): Stmt[] => functions.flatMap((f) => some.map((s) => on(f, s, asIndex(0), asIndex(s.tiles))));
+    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's', Math.max(...segments.map((s) => s.tiles)), segments.length).flatMap(({ functions, band }) => {
+      if (!band) return onAll(functions, segments);
+      if ('tiles' in band) return segments.flatMap((s) => inBands(functions, s, band.tiles));
+      return Array.from({ length: Math.ceil(segments.length / band.segments) }, (_, b) => onAll(functions, segments.slice(b * band.segments, (b + 1) * band.segments))).flat();
+    });
   });
   // lanes outside the image are masked in the code; margins around images are not of its tiles
   return [...calls, ...(y.layout!.over === 'pixels' ? haloStatements(k, y) : clearStatements(k, y))];
