@@ -11,8 +11,8 @@ const BYTES_PER_PRODUCT = 11, BYTES_PER_LOAD = 7;
 const TABLE_BYTES_PER_PRODUCT = 8;
 /** What a product takes longer where a loop reads tables. */
 const TABLE_SLOWDOWN = 1.7;
-/** Bytes of code that a core takes in per nanosecond, the next function being fetched ahead while one computes. */
-const CODE_BYTES_PER_NANOSECOND = 36;
+/** Bytes of code that a core takes in per nanosecond, the next function being fetched ahead while one computes: from the last cache, and of layers that fill it from memory. */
+const CODE_BYTES_PER_NANOSECOND = 36, FAR_CODE_BYTES_PER_NANOSECOND = 20, CACHED_CODE_BYTES = 1 << 24;
 
 export interface StreamCost {
   readonly nanoseconds: number;
@@ -35,5 +35,5 @@ export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, fo
   // a vector of 16 lanes is several registers of a narrower machine; tables are read besides the data
   const width = (16 / (isa.lanes * isa.fma.full)) * (form === 'tables' ? TABLE_SLOWDOWN : 1);
   const stores = tiles * p.rows * 2;
-  return { products, density, bytes, nanoseconds: Math.max((tiles * products * perProduct * width + stores) / isa.clock, bytes / CODE_BYTES_PER_NANOSECOND) };
+  return { products, density, bytes, nanoseconds: Math.max((tiles * products * perProduct * width + stores) / isa.clock, bytes / (bytes > CACHED_CODE_BYTES ? FAR_CODE_BYTES_PER_NANOSECOND : CODE_BYTES_PER_NANOSECOND)) };
 }
