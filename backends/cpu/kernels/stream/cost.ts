@@ -12,7 +12,7 @@ const TABLE_BYTES_PER_PRODUCT = 8;
 /** What a product takes longer where a loop reads tables. */
 const TABLE_SLOWDOWN = 1.7;
 /** Bytes of code that a core takes in per nanosecond, the next function being fetched ahead while one computes: from the last cache, and of layers that fill it from memory. */
-const CODE_BYTES_PER_NANOSECOND = 36, FAR_CODE_BYTES_PER_NANOSECOND = 20, CACHED_CODE_BYTES = 1 << 24;
+const CODE_BYTES_PER_NANOSECOND = 36, FAR_CODE_BYTES_PER_NANOSECOND = 10, CACHED_CODE_BYTES = 15 << 20;
 
 export interface StreamCost {
   readonly nanoseconds: number;
