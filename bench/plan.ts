@@ -31,10 +31,10 @@ const shapes = ['512', '2048', '768x3072'];
 /** Layers alone, by name and number of columns: a batch of 16 or 64 vectors, an image of 14x14 or 28x28. */
 const layers = (shape: string): readonly (readonly [network: string, batch: number])[] =>
   [[`linear-${shape}`, 16], [`linear-${shape}`, 64], [`conv1x1-${shape}@14`, 1], [`conv1x1-${shape}@28`, 1]];
-/** The sizes of which every sparsity is measured; of the others 90 %. */
-const isFull = (network: string, batch: number): boolean => (network.startsWith('linear') ? batch === 16 : network.endsWith('@14'));
+/** The layers of which every sparsity is measured; of the others 90 %. */
+export const isFull = ({ network, batch }: Pick<RowKey, 'network' | 'batch'>): boolean => (network.startsWith('linear') ? batch === 16 : network.endsWith('@14'));
 const layerPatterns = [...unstructured(0.5, 0.7, 0.8, 0.9), 'block:4x1:0.95', 'block:4x1:0.98'];
-const layerRows: readonly RowKey[] = shapes.flatMap((shape) => layers(shape).flatMap(([network, batch]) => rowsOf(network, batch, isFull(network, batch) ? layerPatterns : unstructured(0.9))));
+const layerRows: readonly RowKey[] = shapes.flatMap((shape) => layers(shape).flatMap(([network, batch]) => rowsOf(network, batch, isFull({ network, batch }) ? layerPatterns : unstructured(0.9))));
 
 /** Layers alone, as against whole networks. */
 export const isLayer = ({ network }: RowKey): boolean => /^(linear|conv1x1|bert-linears)/.test(network);
@@ -77,7 +77,7 @@ const layerGoals = new Map([['unstructured:0.5', 2.0], ['unstructured:0.7', 3.3]
 
 /** Ratios to ONNX Runtime on one thread, and the time of one compilation. */
 export const goals: readonly Goal[] = [
-  ...layerRows.filter((r) => isFull(r.network, r.batch)).map((row) => beats(row, layerGoals.get(row.pattern)!)),
+  ...layerRows.filter(isFull).map((row) => beats(row, layerGoals.get(row.pattern)!)),
   ...([['resnet50', 0.8, 4.2], ['resnet50', 0.9, 7], ['resnet50', 0.95, 10], ['mobilenetv1', 0.9, 4.5], ['bert-linears', 0.9, 9], ['bert-base', 0.9, 7]] as const)
     .map(([network, sparsity, goal]) => beats({ network, batch: 1, pattern: `unstructured:${sparsity}` }, goal)),
   beats({ network: 'gsc', batch: 16, pattern: 'unstructured:0.95' }, 18),

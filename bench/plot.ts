@@ -17,7 +17,7 @@ export interface Plot {
   readonly series: readonly Series[];
 }
 
-const WIDTH = 760, HEIGHT = 480, LEFT = 64, RIGHT = 140, TOP = 64, BOTTOM = 60;
+const WIDTH = 800, HEIGHT = 480, LEFT = 64, RIGHT = 195, TOP = 64, BOTTOM = 60;
 /** Distance of labels at the ends of lines, so that they do not cover each other. */
 const LABEL_HEIGHT = 15;
 

@@ -1,5 +1,5 @@
 /** Which plots are drawn from the results. */
-import { inPlanOrder, isLayer } from './plan.js';
+import { inPlanOrder, isFull, isLayer } from './plan.js';
 import { isMeasured, type Results, type Row } from './results.js';
 import type { Plot, Series } from './plot.js';
 
@@ -29,6 +29,6 @@ export function plots(results: Results): readonly { readonly file: string; reado
   return [
     { file: 'performance-batch-1.svg', plot: { title: 'Whole networks, batch 1', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 1) } },
     { file: 'performance-batch-16.svg', plot: { title: 'Whole networks, batch 16', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 16) } },
-    { file: 'performance-layers.svg', plot: { title: 'Layers: 16 vectors (linear), 14 x 14 pixels (conv1x1)', subtitle, series: seriesOf(results, isLayer) } },
+    { file: 'performance-layers.svg', plot: { title: 'Layers: 16 vectors (linear), 14 x 14 pixels (conv1x1)', subtitle, series: seriesOf(results, isFull) } },
   ].filter((p) => p.plot.series.length > 0);
 }
