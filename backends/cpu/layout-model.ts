@@ -9,7 +9,7 @@ import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { KernelRequest, KernelRule } from '../types.js';
 import { streamForms, type Isa } from './isa.js';
 import { costOf } from './kernels/stream/cost.js';
-import { depthwiseWindow, takesDepthwise } from './kernels/tiles/depthwise.js';
+import { depthwiseWindow, isDepthwiseWindow, takesDepthwise } from './kernels/tiles/depthwise.js';
 import { epilogueOperand, matchEpilogue } from './kernels/stream/epilogue.js';
 import { streamProduct, type StreamProduct } from './kernels/stream/product.js';
 
@@ -80,6 +80,12 @@ function strangeWindow(graph: Graph, node: Node): string | undefined {
   return far > 6 ? `a window of ${w.kernel.join('x')} reaches ${far} columns sideways, masks are for 6` : undefined;
 }
 
+/** A filter a channel, and a kernel for it on the plainest tiles; without, it is a product like others. */
+function runsDepthwise(graph: Graph, node: Node, over: Layout['over']): boolean {
+  const types = node.inputs.map((id) => typeOf(graph, id)), w = depthwiseWindow(node, types);
+  return w !== undefined && isDepthwiseWindow(w) && (over === 'images' || takesDepthwise(w, pixelTiles(types[0]!, 2), pixelTiles(typeOf(graph, node.outputs[0]!), 2)));
+}
+
 const isDepthwise = (p: StreamProduct): boolean => p.group > 1 && p.depth === 1 && p.rows === p.group;
 
 export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel {
@@ -94,7 +100,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     const strange = (over === 'pixels' && node.kind === 'conv' ? strangeWindow(graph, node) : undefined) ?? strangeOperand(graph, node);
     if (strange) return [{ layout: over, kernel, reason: strange }];
     const tiles = tilesOf(graph, node, over);
-    if (isDepthwise(p)) {
+    if (runsDepthwise(graph, node, over)) {
       // loads, shifts and sums of a tap take 1.7 cycles a vector
       return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: Math.max(streaming(graph, node), (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock), bytes: p.weights.length * 4 }];
     }
@@ -140,11 +146,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
   return {
     epilogueFits,
     conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND + CALL_NANOSECONDS,
-    readsWhole: (graph, node) => {
-      if (node.kind === 'slice') return true;
-      const types = node.inputs.map((id) => typeOf(graph, id)), w = depthwiseWindow(node, types);
-      return w !== undefined && takesDepthwise(w, pixelTiles(types[0]!, 2), pixelTiles(typeOf(graph, node.outputs[0]!), 2));
-    },
+    readsWhole: (graph, node) => node.kind === 'slice' || runsDepthwise(graph, node, 'pixels'),
     phasesFit: (graph, node, phases) => {
       const p = product(graph, node);
       return typeof p !== 'string' && !isDepthwise(p) && costOf(isa, p, 1, phases * phases).bytes <= PHASES_BUDGET;

@@ -63,6 +63,17 @@ test('the manifest tells of every product its zeros, its work, its code and what
   expect(manifest.nonZeroMacs).toBe(manifest.layers.reduce((s, l) => s + l.nonZeroMacs, 0));
 });
 
+test.each([[3, 'depthwise 3x3 in tiles', /^depthwise/], [9, 'stream 16x31', /^stream \(/]] as const)('a filter of %i rows a channel is told to be what it runs as', (rows, runsAs, chosen) => {
+  const pad = rows >> 1, c = compileModel({
+    name: 'net', bytes: onnxModel({
+      inputs: { x: { dtype: 'f32', shape: [1, 24, 20, 20] } }, outputs: ['y'], initializers: { w: weights([24, 24, 1, 1], 0.9), d: weights([24, 1, rows, 3], 0.8) },
+      nodes: [node('Conv', ['x', 'w'], ['c'], {}, { name: 'one' }), node('Conv', ['c', 'd'], ['y'], { group: 24, pads: [pad, 1, pad, 1] }, { name: 'deep' })],
+    }),
+  }, { cpu: 'x86-64-v4', layouts: { one: 'tiles', deep: 'tiles' } }), deep = layerOf(c, 'deep');
+  expect(deep.schedule).toBe(runsAs);
+  expect(deep.candidates.find((k) => k.chosen)!.kernel).toMatch(chosen);
+});
+
 function evaluateNonZeros(name: string, c: CompileResult): number {
   const tensor = [...c.imported.values.values()].find((v) => v.name === name)!.constant!;
   return [...denseData(tensor)].filter((x) => x !== 0).length;

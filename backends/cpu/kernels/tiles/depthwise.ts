@@ -31,12 +31,15 @@ function reach(w: Window, columns: number): { readonly before: number; readonly 
   return { before: Math.max(0, -Math.min(...shifts)), after: Math.max(0, ...shifts) };
 }
 
+/** Whether there is code for such a window, whatever the layouts. */
+export const isDepthwiseWindow = (w: Window): boolean => tapsOf(w).length <= MOST_TAPS && w.kernel.every((k) => k <= 7) && w.before.every((b) => b >= 0);
+
 /**
  * Whether a depthwise convolution runs on these layouts: over pixels from one grid to one grid (any halo), without reading the halo;
  * over images with margins as wide as the window reaches.
  */
 export function takesDepthwise(w: Window, x: Layout, y: Layout): boolean {
-  if (tapsOf(w).length > MOST_TAPS || w.kernel.some((k) => k > 7) || x.images !== y.images || x.channels !== y.channels || w.before.some((b) => b < 0)) return false;
+  if (!isDepthwiseWindow(w) || x.images !== y.images || x.channels !== y.channels) return false;
   if (x.over === 'images' || y.over === 'images') {
     if (x.over !== 'images' || y.over !== 'images') return false;
     const last = ([y.height, y.width] as const).map((n, d) => (n - 1) * w.stride[d]! + (w.kernel[d]! - 1) * w.dilation[d]! - w.before[d]!);
