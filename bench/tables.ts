@@ -1,4 +1,5 @@
 /** Results as text: rows for the terminal, goals, and the page docs/performance.md. */
+import { median } from '../compiler/cli/timing.js';
 import { AS_TRAINED, goals, inPlanOrder, isLayer, isMet } from './plan.js';
 import { limitOf } from './peaks.js';
 import { isMeasured, sameRow, type MeasuredRow, type Results, type Row } from './results.js';
@@ -50,13 +51,12 @@ export function goalsTable(results: Results): string {
   }));
 }
 
-const median = (x: readonly number[]): number => [...x].sort((a, b) => a - b)[x.length >> 1] ?? NaN;
-
 function machine(results: Results): string {
   const peaks = results.rows.filter(isMeasured).map((r) => r.result.peaks);
-  const read = ['L1', 'L2', 'L3', 'DRAM'].map((level, i) => `${level} ${(median(peaks.map((p) => p.read[i]!)) / 1e9).toFixed(0)}`).join(', ');
+  const gigas = (values: readonly number[]): string => (values.length ? median(values) / 1e9 : NaN).toFixed(0);
+  const read = ['L1', 'L2', 'L3', 'DRAM'].map((level, i) => `${level} ${gigas(peaks.map((p) => p.read[i]!))}`).join(', ');
   return `${results.machine}, one thread${results.pinnedCpu === null ? ', not pinned' : ', pinned'}; instruction set ${results.isa}; spc ${results.spc}, ${results.compiler}; ONNX Runtime ${results.onnxruntime}, all
-optimisations, one thread. Peaks of one core, measured before every row (medians): ${(median(peaks.map((p) => p.flops)) / 1e9).toFixed(0)} GFLOP/s in multiply-adds; reading
+optimisations, one thread. Peaks of one core, measured before every row (medians): ${gigas(peaks.map((p) => p.flops))} GFLOP/s in multiply-adds; reading
 in GB/s: ${read}.`;
 }
 

@@ -5,13 +5,7 @@ import { isContiguous } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
-
-/** A dimension by its extent and the distance of neighbours in x and in y. */
-interface Axis {
-  readonly extent: number;
-  readonly x: number;
-  readonly y: number;
-}
+import { joinedAxes } from './axes.js';
 
 /** Below this, squares are mostly empty. */
 const FEW = 6;
@@ -19,16 +13,10 @@ const FEW = 6;
 const GROUP = 64;
 const CYCLES_PER_ELEMENT = 0.5;
 
-/** Dimensions of the result from the outermost, those that are neighbours in both tensors joined. */
-function axesOf(perm: readonly number[], shape: readonly number[]): Axis[] {
-  const from = contiguousStrides(shape), to = contiguousStrides(perm.map((p) => shape[p]!)), axes: Axis[] = [];
-  perm.forEach((p, d) => {
-    const axis = { extent: shape[p]!, x: from[p]!, y: to[d]! }, before = axes.at(-1);
-    if (axis.extent === 1) return;
-    if (before && before.x === axis.extent * axis.x) axes[axes.length - 1] = { ...axis, extent: before.extent * axis.extent };
-    else axes.push(axis);
-  });
-  return axes;
+/** Dimensions of the result from the outermost, those that are neighbours in both tensors joined: extent, and distance of neighbours in x and in y. */
+function axesOf(perm: readonly number[], shape: readonly number[]): { readonly extent: number; readonly x: number; readonly y: number }[] {
+  const from = contiguousStrides(shape), axes = joinedAxes(perm.map((p) => ({ extent: shape[p]!, stride: from[p]! }))), to = contiguousStrides(axes.map((a) => a.extent));
+  return axes.map(({ extent, stride }, d) => ({ extent, x: stride, y: to[d]! }));
 }
 
 export function transposeRule(isa: Isa): KernelRule {

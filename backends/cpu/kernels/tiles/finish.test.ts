@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { relayout } from '../../../../compiler/core/relayout.js';
 import type { KernelRule } from '../../../types.js';
-import { finishStatements } from './finish.js';
+import { clearStatements, haloStatements } from './finish.js';
 import { canRun, images, pixels, runTiles, tileBuilds, TileCases, worstDifference } from '../../../../test/support/tile-harness.js';
 
 /** Elements one by one, then what the layout promises. */
@@ -12,7 +12,7 @@ const elementsThenFinish: KernelRule = {
   name: 'elements', tiles: true,
   candidates: ({ inputs, outputs }) => [{
     choice: { status: 'dense-kernel', kernel: 'elements', reason: 'test' }, nanoseconds: 1, finishes: true,
-    build: (k) => [...relayout.lower(k, {}, inputs, outputs), ...finishStatements(k, outputs[0]!)],
+    build: (k) => [...relayout.lower(k, {}, inputs, outputs), ...clearStatements(k, outputs[0]!), ...haloStatements(k, outputs[0]!)],
   }],
 };
 

@@ -51,6 +51,3 @@ export function haloStatements(k: KernelBuilder, t: TensorRef): Stmt[] {
     [call('spc_tiles_halo', pointer(t.param, vectorOfGrid(l, grid!, 0)), add(i!, first), size, l.channels, vectorStride(l))]));
   return [...side(l.before, -l.before), ...side(l.after, size)];
 }
-
-/** Statements that make a tensor in tiles complete once its elements are stored; none for a row-major one. */
-export const finishStatements = (k: KernelBuilder, t: TensorRef): Stmt[] => [...clearStatements(k, t), ...haloStatements(k, t)];

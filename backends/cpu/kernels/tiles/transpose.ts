@@ -5,6 +5,7 @@ import { contiguousStrides, elementCount, operandsOf, valueOf, type Graph, type 
 import { add, asIndex, call, div, mod, mul, pointer } from '../../../../compiler/kir/build.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
+import { joinedAxes, type Axis } from '../axes.js';
 import { haloStatements, vectorOfGrid } from './finish.js';
 import { isAddressable } from './relayout.js';
 
@@ -19,12 +20,6 @@ export function behind<K extends 'relayout' | 'transpose'>(graph: Graph, id: Val
   if (producer.kind === kind) return [producer as NodeOf<K>];
   const rest = coreOp(producer.kind).alias ? behind(graph, producer.inputs[0]!, kind, producer) : undefined;
   return rest && [...rest, producer];
-}
-
-/** A dimension by its extent and the distance of neighbours in memory. */
-interface Axis {
-  readonly extent: number;
-  readonly stride: number;
 }
 
 /** Rows in two dimensions at most, the inner of `inner` rows, and blocks of channels. */
@@ -43,11 +38,7 @@ interface SplitRows {
 function splitRows(axes: readonly Axis[], pixels: number): SplitRows | undefined {
   let rows = 1, cut = 0;
   while (cut < axes.length && rows < pixels) rows *= axes[cut++]!.extent;
-  const proper = (a: readonly Axis[]): Axis[] => a.filter((x) => x.extent !== 1).reduce<Axis[]>((done, x) => {
-    const before = done.at(-1);
-    return before?.stride === x.extent * x.stride ? [...done.slice(0, -1), { extent: before.extent * x.extent, stride: x.stride }] : [...done, x];
-  }, []);
-  const row = proper(axes.slice(0, cut)), channel = proper(axes.slice(cut));
+  const row = joinedAxes(axes.slice(0, cut)), channel = joinedAxes(axes.slice(cut));
   if (rows !== pixels || row.length > 2 || row.length === 0 || channel.length > 2 || channel.length === 0) return undefined;
   const inner = row.at(-1)!, last = channel.at(-1)!, [first] = channel.length === 2 ? channel : [undefined];
   return {
