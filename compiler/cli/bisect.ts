@@ -11,7 +11,7 @@ import type { Pass } from '../../passes/types.js';
 import { emitModel, type CompileResult } from '../driver.js';
 import { evaluateGraph, evaluateGraphNode } from '../kir/evaluate.js';
 import type { Tensor } from '../ir/tensor.js';
-import { valueOf, type Graph, type Origin, type ValueId } from '../ir/types.js';
+import { firstFreeId, valueOf, type Graph, type Origin, type ValueId } from '../ir/types.js';
 import { buildPlan } from '../plan/build.js';
 import { compareTensors, type Comparison, type Tolerance } from './tensor-comparison.js';
 import { loadFiles, runLoaded } from './source.js';
@@ -53,7 +53,7 @@ export interface LayerComparison {
 /** The graph with every computed value as an output, in the order of its nodes: row-major, those in tiles converted. */
 function observable(graph: Graph): { readonly graph: Graph; readonly computed: readonly ValueId[] } {
   const values = new Map(graph.values), nodes = [...graph.nodes], computed = graph.nodes.flatMap((n) => n.outputs);
-  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  let next = firstFreeId(graph);
   const outputs = computed.map((id) => {
     const { type, layout } = valueOf(graph, id), name = `value ${id}`;
     if (!layout) return { name, value: id };

@@ -9,7 +9,7 @@ import { coreOp, type OpAttrs, type OpKind } from '../core/index.js';
 import type { DType } from './dtype.js';
 import { foldNode } from './fold.js';
 import type { Tensor } from './tensor.js';
-import { formatType, operandsOf, sameShape, type Epilogue, type Graph, type Node, type NodeId, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
+import { firstFreeId, formatType, operandsOf, sameShape, type Epilogue, type Graph, type Node, type NodeId, type NodeOf, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
 export interface NodeExtras {
   readonly epilogue?: Epilogue | undefined;
@@ -40,18 +40,15 @@ export class GraphEditor {
   private readonly names: Set<string>;
   private readonly wanted = new Map<ValueId, string>();
   private readonly maybeDead = new Set<NodeId>();
-  private nextId = 0;
+  private nextId: number;
 
   constructor(private readonly source: Graph) {
     this.values = new Map(source.values);
     this.nodes = new Map(source.nodes.map((n) => [n.id, n]));
     this.outputs = source.outputs;
     this.names = new Set([...source.values.values()].map((v) => v.name));
-    for (const id of source.values.keys()) this.nextId = Math.max(this.nextId, id + 1);
-    for (const node of source.nodes) {
-      this.nextId = Math.max(this.nextId, node.id + 1);
-      this.connect(node);
-    }
+    this.nextId = firstFreeId(source);
+    for (const node of source.nodes) this.connect(node);
   }
 
   // --- questions -------------------------------------------------------------------------------------------------------------

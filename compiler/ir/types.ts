@@ -81,6 +81,14 @@ export interface Graph {
   readonly outputs: readonly { readonly name: string; readonly value: ValueId }[];
 }
 
+/** The first number that neither a value nor a node of the graph has; both are numbered together. */
+export function firstFreeId(graph: Graph): number {
+  let next = 0;
+  for (const id of graph.values.keys()) next = Math.max(next, id + 1);
+  for (const { id } of graph.nodes) next = Math.max(next, id + 1);
+  return next;
+}
+
 export function valueOf(graph: Graph, id: ValueId): Value {
   const v = graph.values.get(id);
   if (!v) throw new Error(`SPC9001: value %${id} is not in graph ${graph.name}`);

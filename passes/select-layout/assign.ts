@@ -3,7 +3,7 @@
  *
  * Extents of the grids flow forward (a convolution writes the grid that it reads), phases and halos backward from what reads them.
  */
-import { operandsOf, type Graph, type Node, type Value, type ValueId } from '../../compiler/ir/types.js';
+import { firstFreeId, operandsOf, type Graph, type Node, type Value, type ValueId } from '../../compiler/ir/types.js';
 import { oddPitch, sameLayout, type ImageTiles, type Layout, type PixelTiles } from '../../compiler/ir/layout.js';
 import { reachOf, windowOf, type Window } from '../../compiler/core/window.js';
 import { reducesPixels } from './labels.js';
@@ -187,7 +187,7 @@ function withRelayouts(graph: Graph, inTiles: ReadonlySet<number>, isConstant: (
   const values = new Map<ValueId, Value>([...graph.values].map(([id, v]) => [id, layouts.has(id) ? { ...v, layout: layouts.get(id)! } : v]));
   const nodes: Node[] = [], converted = new Map<ValueId, { readonly layout: Layout | undefined; readonly value: ValueId }[]>();
   const names = new Set([...graph.values.values()].map((v) => v.name));
-  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  let next = firstFreeId(graph);
   const convert = (id: ValueId, layout: Layout | undefined, reader: Node | undefined): ValueId => {
     const have = converted.get(id) ?? [], known = have.find((c) => sameLayout(c.layout, layout));
     if (known) return known.value;

@@ -4,7 +4,7 @@
  */
 import { windowOf } from '../../compiler/core/window.js';
 import type { Layout } from '../../compiler/ir/layout.js';
-import { typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from '../../compiler/ir/types.js';
+import { firstFreeId, typeOf, valueOf, type Graph, type Node, type NodeId, type Value } from '../../compiler/ir/types.js';
 import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
 import { assignLayouts } from './assign.js';
@@ -38,7 +38,7 @@ function compact(e: Expr, inputs: readonly number[]): { readonly expr: Expr; rea
  */
 function subsample(graph: Graph, inTiles: ReadonlySet<NodeId>): { readonly graph: Graph; readonly inTiles: ReadonlySet<NodeId> } {
   const values = new Map(graph.values), tiles = new Set(inTiles);
-  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  let next = firstFreeId(graph);
   const nodes = graph.nodes.flatMap((node): Node[] => {
     const w = node.kind === 'conv' && inTiles.has(node.id) ? windowOf(node, node.inputs.map((id) => typeOf(graph, id))) : undefined;
     if (node.kind !== 'conv' || !w || w.stride[0] === 1 || [...w.kernel, 1].some((k) => k !== 1) || node.attrs.pads.flat().some((p) => p !== 0)) return [node];
@@ -57,7 +57,7 @@ function subsample(graph: Graph, inTiles: ReadonlySet<NodeId>): { readonly graph
 /** Products in tiles apply what fits of their epilogue; the rest becomes an elementwise node, in tiles too. */
 function splitEpilogues(graph: Graph, inTiles: ReadonlySet<NodeId>, model: LayoutModel): { readonly graph: Graph; readonly inTiles: ReadonlySet<NodeId> } {
   const values = new Map(graph.values), tiles = new Set(inTiles);
-  let next = Math.max(-1, ...graph.values.keys(), ...graph.nodes.map((n) => n.id)) + 1;
+  let next = firstFreeId(graph);
   const nodes = graph.nodes.flatMap((node): Node[] => {
     if (!inTiles.has(node.id) || !node.epilogue || model.epilogueFits(graph, node)) return [node];
     const { epilogue } = node, y = valueOf(graph, node.outputs[0]!), id = next++;
