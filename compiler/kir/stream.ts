@@ -1,13 +1,16 @@
 /**
  * Stream programs: the sparse products in which every non-zero is one instruction.
  *
- * A stream function keeps up to 31 output rows (channels) of one vector (16 pixels) in registers, walks the columns (reduction
+ * A stream function keeps up to 31 output rows (channels) of one vector (16 pixels, or 8 or 4) in registers, walks the columns (reduction
  * positions) that have a non-zero in those rows, loads the vector of the column once and multiplies it into the rows:
  *
  *     for each tile:                                  // 16 pixels
  *       acc[r] = bias[r] (+ residual), or what an earlier function left in y
  *       for each column k: v = x[k]; for each non-zero (r, k): acc[r] += w * v
  *       epilogue; y[r] = acc[r]
+ *
+ * Elements are f32, or small integers in fours: a column is then four neighbouring reduction positions of u8, a weight four s8, and a
+ * product adds their scalar product to a sum in i32.
  *
  * Addresses and register numbers are part of the code, weights are read in the order of use from an array behind it. It is far too
  * long for a C compiler, so it has a form of its own: this list. It is run by an interpreter (the tests' oracle), printed as assembly
@@ -16,13 +19,13 @@
 
 /** What every form of a stream function is called with, as C sees it:
  *
- *     void f(const float *x, long tiles, const uint16_t *masks, const float *x2, float *y, const float *r);
+ *     void f(const void *x, long tiles, const uint16_t *masks, const void *x2, void *y, const void *r);
  *
  * Pointers are those of the first tile; each tile advances them by the function's steps. `x2` is a second source (the shortcut convolution
  * merged into this one), `r` the residual; both may be null where the function does not read them. `masks` has `maskCount` words a tile.
  */
 export interface StreamSteps {
-  /** Bytes from one tile to the next. Multiples of 64. */
+  /** Bytes from one tile to the next: multiples of a vector's. */
   readonly x: number;
   readonly x2: number;
   readonly y: number;
@@ -35,24 +38,21 @@ export interface Clamp {
   readonly high: number;
 }
 
-export interface StreamFunction {
+/** Words of 32 bits of a vector. */
+export type StreamLanes = 16 | 8 | 4;
+
+interface StreamProgram {
   /** Unique in its kernel; the emitted symbol is made of it. */
   readonly name: string;
   /** Comment lines: rows, columns, density, what it belongs to. */
   readonly doc: readonly string[];
-  /** Byte offset of each row's vector from `y`, multiples of 64, at most 31 rows (a target with fewer registers splits). */
+  /** 16 where absent. */
+  readonly lanes?: StreamLanes;
+  /** Byte offset of each row's vector from `y`, multiples of a vector's bytes, at most 31 rows (a target with fewer registers splits). */
   readonly rows: readonly number[];
-  /** First sums: a bias for each row, and the residual at these byte offsets from `r`; undefined where the function goes on with what is in y (r may be y). */
-  readonly start?: { readonly bias: Float32Array; readonly residual?: readonly number[] };
-  /** What happens before the store; undefined where a later function goes on with the sums. */
-  readonly finish?: {
-    readonly clamp: Clamp;
-    /** Mask (1-based word of the tile's masks) of lanes that are stored as they are; the others become zero. 0: all. */
-    readonly mask: number;
-  };
   /** Columns in order of execution, each with at least one non-zero. */
   readonly columnCount: number;
-  /** Byte offset of each column's vector from its source pointer; a multiple of 64, may be negative. */
+  /** Byte offset of each column's vector from its source pointer; a multiple of a vector's bytes, may be negative. */
   readonly offsets: Int32Array;
   /** 0: x, 1: x2. */
   readonly sources: Uint8Array;
@@ -62,7 +62,6 @@ export interface StreamFunction {
   readonly starts: Uint32Array;
   /** Row (index into `rows`) and weight of each product, in order. */
   readonly rowOf: Uint8Array;
-  readonly weights: Float32Array;
   /** Words that `masks` has for each tile. 0: the pointer is not read. */
   readonly maskCount: number;
   readonly steps: StreamSteps;
@@ -70,13 +69,50 @@ export interface StreamFunction {
   readonly tiles: number;
 }
 
+/** y += w x in f32. */
+export interface FloatStream extends StreamProgram {
+  readonly arithmetic?: 'f32';
+  readonly weights: Float32Array;
+  /** First sums: a bias for each row, and the residual at these byte offsets from `r`; undefined where the function goes on with what is in y (r may be y). */
+  readonly start?: { readonly bias: Float32Array; readonly residual?: readonly number[] };
+  /** What happens before the store; undefined where a later function goes on with the sums. */
+  readonly finish?: {
+    readonly clamp: Clamp;
+    /** Mask (1-based word of the tile's masks) of lanes that are stored as they are; the others become zero. 0: all. */
+    readonly mask: number;
+  };
+}
+
+/** y += w[0] x[0] + ... + w[3] x[3], exact in i32 (which wraps); sums are stored as they are. */
+export interface QuadStream extends StreamProgram {
+  readonly arithmetic: 'u8s8';
+  /** Four s8 each, the first in the lowest byte; columns are four u8 in the same order. */
+  readonly weights: Int32Array;
+  readonly start?: { readonly bias: Int32Array; readonly residual?: undefined };
+  readonly finish?: undefined;
+}
+
+export type StreamFunction = FloatStream | QuadStream;
+
+export const streamLanes = (f: StreamFunction): StreamLanes => f.lanes ?? 16;
+
 /** Rows that fit the registers of the largest instruction set, one being left for the column. */
 export const MAX_ROWS = 31;
 
+type Words = Float32Array | Int32Array;
+
+/** The scalar product of four u8 and four s8, each four in one word. */
+function quadProduct(x: number, w: number): number {
+  let sum = 0;
+  for (let shift = 0; shift < 32; shift += 8) sum += (x >>> shift & 255) * (w >>> shift << 24 >> 24);
+  return sum;
+}
+
 /** Runs a stream function on buffers addressed in bytes: what every emitted form must agree with (sums in f32, products fused in f64 then rounded once). */
-export function interpret(f: StreamFunction, tiles: number, masks: Uint16Array, memory: { readonly x: Float32Array; readonly x2?: Float32Array; readonly y: Float32Array; readonly r?: Float32Array },
+export function interpret(f: StreamFunction, tiles: number, masks: Uint16Array, memory: { readonly x: Words; readonly x2?: Words; readonly y: Words; readonly r?: Words },
   at: { readonly x: number; readonly x2?: number; readonly y: number; readonly r?: number }): void {
-  const lanes = 16, acc = new Float32Array(f.rows.length * lanes), v = new Float32Array(lanes);
+  const lanes = streamLanes(f), words = f.arithmetic === 'u8s8' ? Int32Array : Float32Array, acc = new words(f.rows.length * lanes), v = new words(lanes);
+  const product = f.arithmetic === 'u8s8' ? quadProduct : (a: number, b: number): number => a * b;
   const element = (start: number | undefined, step: number, tile: number, offset: number): number => (start ?? 0) + (tile * step + offset) / 4;
   for (let t = 0; t < tiles; t++) {
     f.rows.forEach((offset, r) => {
@@ -90,7 +126,7 @@ export function interpret(f: StreamFunction, tiles: number, masks: Uint16Array, 
       for (let l = 0; l < lanes; l++) v[l] = mask & (1 << l) ? source[from + l]! : 0;
       for (let i = f.starts[k]!; i < f.starts[k + 1]!; i++) {
         const row = f.rowOf[i]! * lanes, w = f.weights[i]!;
-        for (let l = 0; l < lanes; l++) acc[row + l] = acc[row + l]! + w * v[l]!;
+        for (let l = 0; l < lanes; l++) acc[row + l] = acc[row + l]! + product(v[l]!, w);
       }
     }
     f.rows.forEach((offset, r) => {

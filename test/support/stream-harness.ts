@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
-import type { StreamFunction } from '../../compiler/kir/stream.js';
+import { streamLanes, type StreamFunction } from '../../compiler/kir/stream.js';
 
 /** What a call broke, as bits. */
 export const violations = { calleeSaved: 1, stackPointer: 2, directionFlag: 4, mxcsr: 8, upperHalves: 16, fault: 32, callersStack: 64 } as const;
@@ -91,39 +91,42 @@ __attribute__((visibility("default"))) int spc_run_guarded(int index, int at_end
 }
 `;
 
+type Words = Float32Array | Int32Array;
+
 /** What a function runs on; byte offsets where its pointers are in the buffers. */
 export interface StreamCase {
   readonly tiles: number;
   readonly masks: Uint16Array;
-  readonly x: Float32Array;
-  readonly x2: Float32Array;
-  readonly y: Float32Array;
+  readonly x: Words;
+  readonly x2: Words;
+  readonly y: Words;
   /** Undefined: r is y. */
-  readonly r?: Float32Array;
+  readonly r?: Words;
   readonly at: { readonly x: number; readonly x2: number; readonly y: number; readonly r: number };
 }
 
 /** Least and largest byte, of all tiles, that offsets reach. */
-function extent(offsets: readonly number[], step: number, tiles: number): { readonly at: number; readonly floats: number } {
-  if (!offsets.length) return { at: 0, floats: 0 };
+function extent(offsets: readonly number[], step: number, tiles: number, vector: number): { readonly at: number; readonly words: number } {
+  if (!offsets.length) return { at: 0, words: 0 };
   const low = Math.min(...offsets);
-  return { at: 0 - low, floats: (Math.max(...offsets) - low + (tiles - 1) * step + 64) / 4 };
+  return { at: 0 - low, words: (Math.max(...offsets) - low + (tiles - 1) * step + vector) / 4 };
 }
 
 /** Buffers of just the size that a function touches, filled by `element`. */
 export function streamCase(f: StreamFunction, tiles: number, element: () => number, word: () => number, inPlace = false): StreamCase {
+  const vector = 4 * streamLanes(f), reach = (offsets: readonly number[], step: number): ReturnType<typeof extent> => extent(offsets, step, tiles, vector);
   const columns = (source: number): number[] => [...f.offsets].filter((_, k) => f.sources[k] === source);
-  const x = extent(columns(0), f.steps.x, tiles), x2 = extent(columns(1), f.steps.x2, tiles), y = extent(f.rows, f.steps.y, tiles);
-  const r = inPlace ? y : extent(f.start?.residual ?? [], f.steps.r, tiles);
-  const filled = (n: number): Float32Array => Float32Array.from({ length: n }, element);
+  const x = reach(columns(0), f.steps.x), x2 = reach(columns(1), f.steps.x2), y = reach(f.rows, f.steps.y);
+  const r = inPlace ? y : reach(f.start?.residual ?? [], f.steps.r);
+  const filled = (n: number): Words => (f.arithmetic === 'u8s8' ? Int32Array.from({ length: n }, element) : Float32Array.from({ length: n }, element));
   return {
-    tiles, masks: Uint16Array.from({ length: f.maskCount * tiles }, word), x: filled(x.floats), x2: filled(x2.floats), y: filled(y.floats),
-    ...(inPlace ? {} : { r: filled(r.floats) }), at: { x: x.at, x2: x2.at, y: y.at, r: r.at },
+    tiles, masks: Uint16Array.from({ length: f.maskCount * tiles }, word), x: filled(x.words), x2: filled(x2.words), y: filled(y.words),
+    ...(inPlace ? {} : { r: filled(r.words) }), at: { x: x.at, x2: x2.at, y: y.at, r: r.at },
   };
 }
 
 /** Runs function `index` of a library. @returns the y afterwards, and what was broken (0: nothing) */
-export type GuardedRun = (index: number, data: StreamCase, atEnd: boolean) => { readonly y: Float32Array; readonly broken: number };
+export type GuardedRun = (index: number, data: StreamCase, atEnd: boolean) => { readonly y: Words; readonly broken: number };
 
 /**
  * Builds a shared library of the functions with the given symbols; `files` are sources and what they include, `flags` the compiler's.
@@ -140,7 +143,7 @@ export function guardedLibrary(folder: string, name: string, cc: string, flags: 
   execFileSync(cc, [...flags, '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-Wl,-z,text', '-I', folder, '-I', join(packageRoot(), 'runtime/cpu'), '-o', library,
     ...sources.map((s) => join(folder, s)), harnessObject, '-lm'], { stdio: ['ignore', 'pipe', 'pipe'] });
   const call = koffi.load(library).func('spc_run_guarded', 'int', ['int', 'int', 'int64', 'void *', 'int64', 'int64', 'void *', 'int64', 'void *', 'int64', 'int64',
-    'void *', 'int64', 'int64', 'void *', 'int64', 'int64']) as (...args: readonly (number | Float32Array | Uint16Array)[]) => number;
+    'void *', 'int64', 'int64', 'void *', 'int64', 'int64']) as (...args: readonly (number | Words | Uint16Array)[]) => number;
   return {
     library,
     run(index, { tiles, masks, x, x2, y: before, r, at }, atEnd) {

@@ -5,7 +5,7 @@ import type { EncodedStreams } from './encode.js';
 import type { StreamSymbol } from './region.js';
 
 export const streamSignature = (name: string): string =>
-  `void ${name}(const float *x, long tiles, const uint16_t *masks, const float *x2, float *y, const float *r)`;
+  `void ${name}(const void *x, long tiles, const uint16_t *masks, const void *x2, void *y, const void *r)`;
 
 /** C declarations of stream functions, in whichever form they are: called inside the model's library only. At least one tile. */
 export const streamPrototypes = (symbols: readonly Pick<StreamSymbol, 'name'>[]): string => `#if defined(__GNUC__)

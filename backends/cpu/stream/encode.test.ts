@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { hasTool } from '../../../test/support/processes.js';
+import type { StreamLanes } from '../../../compiler/kir/stream.js';
 import { encodeStreams } from './encode.js';
-import { randomSource, randomStream } from '../../../test/support/random-stream.js';
+import { randomQuads, randomSource, randomStream } from '../../../test/support/random-stream.js';
 import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type StreamIsa, type VectorOp } from './x86.js';
 
 const assembler = ['gcc', 'clang'].find(hasTool);
@@ -26,22 +27,22 @@ function assemble(text: string): Uint8Array {
 }
 
 /** Both forms of the same instructions; on a difference, the first instruction that differs is named. */
-function expectSameCode(write: (asm: Assembler) => void): void {
-  const text = textAssembler(avx512, 'f'), bytes = byteAssembler(avx512);
+function expectSameCode(write: (asm: Assembler) => void, lanes: StreamLanes = 16): void {
+  const text = textAssembler('f', lanes), bytes = byteAssembler(lanes);
   write(text);
   write(bytes);
   const expected = assemble(text.text()), actual = bytes.take();
   expect(Buffer.compare(actual, expected), `${actual.length} bytes for ${expected.length}`).toBe(0);
 }
 
-const vectors = Array.from({ length: 32 }, (_, i) => i), bases = Object.values(gpr);
+const allVectors = Array.from({ length: 32 }, (_, i) => i), someVectors = [0, 7, 8, 15, 16, 31], bases = Object.values(gpr);
 const displacements = [0, 1, -1, 4, 64, -64, 127, 128, -128, -129, 508, 512, -512, -516, 8128, 8192, -8192, -8256, 100_000, -(2 ** 31), 2 ** 31 - 1];
 const masks = [0, 1, 2, 3, 4, 5, 6, 7];
-const ops: readonly (readonly [string, VectorOp])[] = Object.entries(vectorOps);
+const ops: readonly (readonly [string, VectorOp, StreamLanes])[] = ([16, 8, 4] as const).flatMap((lanes) => Object.entries(vectorOps).map(([name, op]) => [name, op, lanes] as const));
 
-test.skipIf(!canAssemble).each(ops)('%s with all registers, addresses and masks', (_, op) => {
+test.skipIf(!canAssemble).each(ops)('%s with all registers, addresses and masks ($2 lanes)', (_, op: VectorOp, lanes) => {
   expectSameCode((asm) => {
-    const third = op.operands === 3 ? vectors : [0];
+    const vectors = lanes === 16 ? allVectors : someVectors, third = op.operands === 3 ? vectors : [0];
     for (const reg of vectors) for (const v of third) asm.memory(op, reg, v, gpr.rdi, 64, 0);
     for (const reg of [0, 7, 8, 17, 31]) for (const base of bases) for (const d of displacements) asm.memory(op, reg, op.operands === 3 ? 31 - reg : 0, base, d, 0);
     if (op.memory !== 'vector') return;
@@ -50,7 +51,7 @@ test.skipIf(!canAssemble).each(ops)('%s with all registers, addresses and masks'
       for (const mask of masks) for (const reg of vectors) asm.memory(op, reg, third[reg] ?? 0, gpr.r8, 128, mask);
       for (const mask of masks) for (const reg of vectors) asm.register(op, reg, third[reg] ?? 0, 31 - reg, mask);
     }
-  });
+  }, lanes);
 });
 
 test.skipIf(!canAssemble)('integer instructions with all registers', () => {
@@ -81,7 +82,7 @@ test.skipIf(!canAssemble)('labels: jumps back of both lengths, addresses ahead',
       asm.ret();
       asm.align('trap');
       asm.label('weights');
-      asm.floats(Float32Array.of(1, -0, NaN, Infinity, 1e-40, 3, 4, 5, 6));
+      asm.words(Float32Array.of(1, -0, NaN, Infinity, 1e-40, 3, 4, 5, 6));
       asm.align('zero');
       asm.label('end');
     });
@@ -89,7 +90,7 @@ test.skipIf(!canAssemble)('labels: jumps back of both lengths, addresses ahead',
 });
 
 test.skipIf(!canAssemble)('whole functions', () => {
-  const random = randomSource(11), functions = Array.from({ length: 40 }, (_, i) => randomStream(random, `f${i}`));
+  const random = randomSource(11), functions = Array.from({ length: 40 }, (_, i) => (i % 4 === 0 ? randomQuads : randomStream)(random, `f${i}`, { lanes: random.pick([16, 16, 8, 4]) }));
   const encoded = encodeStreams(functions, { isa: nothingCached });
   const text = functions.map((_, i) => encoded.text(i)).join('');
   expect(Buffer.compare(encoded.bytes, assemble(text))).toBe(0);

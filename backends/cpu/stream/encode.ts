@@ -8,9 +8,9 @@
  * a caller wants kept is touched, the stack is not used.
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
-import { productsOf, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { productsOf, streamLanes, type StreamFunction } from '../../../compiler/kir/stream.js';
 import { streamRegion, type StreamRegion } from './region.js';
-import { avx512, byteAssembler, gpr, textAssembler, vectorOps, type Assembler, type Gpr, type StreamIsa, type VectorOp } from './x86.js';
+import { avx512, byteAssembler, gpr, textAssembler, vectorOps, vectorsOf, type Assembler, type Gpr, type StreamIsa, type VectorOp } from './x86.js';
 
 /** Code and weights. */
 export interface EncodedStreams extends StreamRegion {
@@ -26,8 +26,6 @@ const ENOUGH_TILES = 4;
 /** Weights that one value of the weights pointer reaches: displacements of one byte count words, -128 to 127. */
 const WEIGHTS_IN_REACH = 256;
 const MIDDLE_WEIGHT = 128;
-/** Displacements of one byte count vectors. */
-const inReach = (displacement: number): boolean => displacement >= -128 * LINE && displacement <= 127 * LINE;
 /** A `lea` (7 bytes) makes later addresses 3 bytes shorter: worth it where this many among the next few profit. */
 const PROFIT = 3, LOOK_AHEAD = 6;
 
@@ -43,8 +41,10 @@ type VectorAccess = (op: VectorOp, reg: number, v: number, mask: number, pointer
  * Instructions on vectors in memory: from their pointer where a short displacement reaches, else from rax, which is moved where
  * several of the following profit, else with a long displacement.
  */
-function vectorAccess(asm: Assembler): VectorAccess {
+function vectorAccess(asm: Assembler, bytes: number): VectorAccess {
   let origin = 0, from = -1;
+  // displacements of one byte count vectors
+  const inReach = (displacement: number): boolean => displacement >= -128 * bytes && displacement <= 127 * bytes;
   const worthMoving = ({ offsets, sources }: Offsets, index: number, to: number): boolean => {
     let profit = 0;
     for (let i = index + 1; i < Math.min(index + 1 + LOOK_AHEAD, offsets.length); i++) {
@@ -55,7 +55,7 @@ function vectorAccess(asm: Assembler): VectorAccess {
   return (op, reg, v, mask, pointer, of, index) => {
     const offset = of.offsets[index]!;
     if (from !== pointer || !inReach(offset - origin)) {
-      const next = offset + 128 * LINE;
+      const next = offset + 128 * bytes;
       if (inReach(offset) || !worthMoving(of, index, next)) return asm.memory(op, reg, v, pointer, offset, mask);
       origin = next;
       from = pointer;
@@ -77,9 +77,9 @@ function maskRegisters(f: StreamFunction, isa: StreamIsa): Uint8Array {
 }
 
 /** Constants in the order in which the code reads them: biases, products, finite bounds (0 is made in a register). */
-function constantsOf(f: StreamFunction): Float32Array {
+function constantsOf(f: StreamFunction): Float32Array | Int32Array {
   const bounds = boundsOf(f).filter((b) => !b.isZero).map((b) => b.value), bias = f.start?.bias.length ?? 0;
-  const all = new Float32Array(bias + f.weights.length + bounds.length);
+  const all = new (f.arithmetic === 'u8s8' ? Int32Array : Float32Array)(bias + f.weights.length + bounds.length);
   if (f.start) all.set(f.start.bias);
   all.set(f.weights, bias);
   all.set(bounds, bias + f.weights.length);
@@ -110,7 +110,7 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
   asm.leaLabel(gpr.r10, 'weights', 4 * MIDDLE_WEIGHT);
   masks.forEach((register, mask) => { if (register) asm.loadMask(register, gpr.rdx, 2 * (mask - 1)); });
 
-  const access = vectorAccess(asm);
+  const access = vectorAccess(asm, vectorsOf[streamLanes(f)].bytes), product = f.arithmetic === 'u8s8' ? vectorOps.dot : vectorOps.fma;
   let inReachWeights = 0;
   const constant = (op: VectorOp, reg: number, v: number): void => {
     if (inReachWeights === WEIGHTS_IN_REACH) {
@@ -134,7 +134,7 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
   for (let k = 0; k < f.columnCount; k++) {
     access(vectorOps.load, column, 0, masks[f.columnMasks[k]!]!, f.sources[k] ? gpr.rcx : gpr.rdi, columns, k);
     for (let i = f.starts[k]!; i < f.starts[k + 1]!; i++) {
-      constant(vectorOps.fma, f.rowOf[i]!, column);
+      constant(product, f.rowOf[i]!, column);
       for (due += linesPerTile; due >= products; due -= products) fetch();
     }
   }
@@ -162,7 +162,7 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
   asm.ret();
   asm.align('trap');
   asm.label('weights');
-  asm.floats(constantsOf(f));
+  asm.words(constantsOf(f));
   asm.align('zero');
   asm.label('end');
 }
@@ -173,20 +173,21 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
  * @throws NodeProblem SPC9008 where a function does not fit the registers, or two have one name
  */
 export function encodeStreams(functions: readonly StreamFunction[], options: { readonly isa?: StreamIsa } = {}): EncodedStreams {
-  const isa = options.isa ?? avx512, asm = byteAssembler(isa);
+  const isa = options.isa ?? avx512, assemblers = { 16: byteAssembler(16), 8: byteAssembler(8), 4: byteAssembler(4) };
   const total = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + productsOf(f), 0);
   const fetches = (f: StreamFunction): boolean => total > isa.cached.third || (total > isa.cached.second && f.tiles >= ENOUGH_TILES);
   // the length of a function depends on how much it fetches ahead, which is the length of the next one: from the last to the first
   const parts = new Array<Uint8Array>(functions.length);
   const write = (to: Assembler, i: number): void => writeFunction(to, functions[i]!, fetches(functions[i]!) ? parts[i + 1]?.length ?? 0 : 0, isa);
   for (let i = functions.length - 1; i >= 0; i--) {
+    const asm = assemblers[streamLanes(functions[i]!)];
     write(asm, i);
     parts[i] = asm.take();
   }
   return {
     ...streamRegion(functions, parts),
     text(index) {
-      const text = textAssembler(isa, functions[index]!.name);
+      const text = textAssembler(functions[index]!.name, streamLanes(functions[index]!));
       write(text, index);
       return text.text();
     },

@@ -9,7 +9,8 @@
  */
 import { commentBlock } from '../../../compiler/emit/c-abi.js';
 import { commentSafe } from '../../../compiler/emit/writer.js';
-import { productsOf, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
+import { productsOf, streamLanes, type FloatStream, type StreamFunction } from '../../../compiler/kir/stream.js';
 import { streamPrototypes, streamSignature } from './assembly-file.js';
 import { streamRegion, type StreamRegion } from './region.js';
 
@@ -28,7 +29,7 @@ interface Run {
 }
 
 /** The products of each row, grouped by source and mask; whole groups. */
-function runsOf(f: StreamFunction): Run[][] {
+function runsOf(f: FloatStream): Run[][] {
   const rows: Map<number, Run>[] = f.rows.map(() => new Map<number, Run>());
   for (let k = 0; k < f.columnCount; k++) {
     const source = f.sources[k]!, mask = f.columnMasks[k]!, key = source << 8 | mask;
@@ -68,6 +69,7 @@ const worksInPairs = (f: StreamFunction): boolean => f.tiles > 1 && (f.columnCou
 
 /** One function: head, rows, runs, offsets, weights, each part at a multiple of 64 bytes. */
 function tableOf(f: StreamFunction): Uint8Array {
+  if (f.arithmetic === 'u8s8' || streamLanes(f) !== 16) throw new NodeProblem('SPC9008', `stream function ${f.name} has ${streamLanes(f)} lanes of ${f.arithmetic ?? 'f32'}: tables are for 16 of f32`);
   const rows = runsOf(f), runs = rows.flat(), groups = runs.reduce((n, r) => n + r.weights.length / GROUP, 0);
   const rowsAt = HEAD, runsAt = align(rowsAt + ROW * rows.length), offsetsAt = align(runsAt + RUN * runs.length);
   const weightsAt = align(offsetsAt + 4 * GROUP * groups), bytes = new Uint8Array(align(weightsAt + 4 * GROUP * groups));

@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { interpret, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { interpret, streamLanes, type FloatStream, type QuadStream, type StreamFunction } from '../../../compiler/kir/stream.js';
 import { hasTool } from '../../../test/support/processes.js';
-import { randomSource, randomStream, type RandomSource } from '../../../test/support/random-stream.js';
+import { randomQuads, randomSource, randomStream, type RandomSource } from '../../../test/support/random-stream.js';
 import { guardedLibrary, streamCase, violations, type GuardedRun, type StreamCase } from '../../../test/support/stream-harness.js';
 import { isas } from '../isa.js';
 import { compileFlags } from '../project.js';
@@ -15,23 +15,24 @@ import { encodeStreams } from './encode.js';
 import { portableFile, streamTables } from './portable.js';
 import { avx512 } from './x86.js';
 
-const hasAvx512 = process.arch === 'x64' && process.platform === 'linux' && /avx512f.*avx512bw|avx512bw.*avx512f/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+const cpu = process.arch === 'x64' && process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+const hasAvx512 = /avx512f.*avx512bw|avx512bw.*avx512f/.test(cpu), hasVnni = cpu.includes('avx512_vnni');
 const folder = mkdtempSync(join(tmpdir(), 'spc-stream-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const COUNT = 40;
 const random = randomSource(2026);
 /** The second half with a residual that lies where the result goes. */
-const functions = Array.from({ length: COUNT }, (_, i): StreamFunction => {
+const functions = Array.from({ length: COUNT }, (_, i): FloatStream => {
   const f = randomStream(random, `f${i}`, i < COUNT / 2 ? {} : { starts: true, residual: true });
   return i < COUNT / 2 ? f : { ...f, start: { bias: f.start!.bias, residual: f.rows }, steps: { ...f.steps, r: f.steps.y } };
 });
 const inPlace = (i: number): boolean => i >= COUNT / 2;
 
 /** A function cut into two at a column: the first has no finish, the second goes on with its sums. */
-function cut(f: StreamFunction): readonly [StreamFunction, StreamFunction] {
+function cut(f: FloatStream): readonly [FloatStream, FloatStream] {
   const k = Math.floor(f.columnCount / 2), { start, finish, ...rest } = f;
-  const part = (name: string, from: number, to: number): Omit<StreamFunction, 'start' | 'finish'> => ({
+  const part = (name: string, from: number, to: number): Omit<FloatStream, 'start' | 'finish'> => ({
     ...rest, name, columnCount: to - from, offsets: f.offsets.slice(from, to), sources: f.sources.slice(from, to), columnMasks: f.columnMasks.slice(from, to),
     starts: f.starts.slice(from, to + 1).map((s) => s - f.starts[from]!), rowOf: f.rowOf.slice(f.starts[from], f.starts[to]), weights: f.weights.slice(f.starts[from], f.starts[to]),
   });
@@ -42,16 +43,21 @@ const chunks = functions.slice(0, 10).map(cut);
 /** Without anything that is added to its products. */
 const bare = randomStream(random, 'bare', { rows: 31, columns: 40, density: 0.5, masks: 2, starts: true, residual: false, finishes: false });
 bare.start!.bias.fill(0);
-const all = [...functions, ...chunks.flat(), bare];
+const wide = [...functions, ...chunks.flat(), bare];
+/** What only machine code has: shorter vectors, and small integers. */
+const narrow = Array.from({ length: 24 }, (_, i) => randomStream(random, `n${i}`, { lanes: i % 2 ? 8 : 4 }));
+const quads = Array.from({ length: 24 }, (_, i) => randomQuads(random, `q${i}`, { lanes: random.pick([16, 16, 8, 4]) }));
+const all: readonly StreamFunction[] = [...wide, ...narrow, ...quads];
+type Words = Float32Array | Int32Array;
 
-function interpreted(f: StreamFunction, c: StreamCase): Float32Array {
+function interpreted(f: StreamFunction, c: StreamCase): Words {
   const y = c.y.slice();
   interpret(f, c.tiles, c.masks, { x: c.x, x2: c.x2, y, r: c.r ?? y }, { x: c.at.x / 4, x2: c.at.x2 / 4, y: c.at.y / 4, r: c.at.r / 4 });
   return y;
 }
 
 /** The same in float64 on a dense matrix, row by row; and how large the terms of each sum are. */
-function dense(f: StreamFunction, c: StreamCase): { readonly y: Float64Array; readonly scale: Float64Array } {
+function dense(f: FloatStream, c: StreamCase): { readonly y: Float64Array; readonly scale: Float64Array } {
   const matrix = f.rows.map(() => new Float64Array(f.columnCount)), y = Float64Array.from(c.y), scale = new Float64Array(y.length).fill(1);
   for (let k = 0; k < f.columnCount; k++) for (let i = f.starts[k]!; i < f.starts[k + 1]!; i++) matrix[f.rowOf[i]!]![k] = f.weights[i]!;
   for (let t = 0; t < c.tiles; t++) {
@@ -76,8 +82,23 @@ function dense(f: StreamFunction, c: StreamCase): { readonly y: Float64Array; re
   return { y, scale };
 }
 
+/** The same for quads, byte by byte in exact sums. */
+function denseQuads(f: QuadStream, c: StreamCase): Int32Array {
+  const x = [c.x, c.x2].map((s) => new Uint8Array(s.buffer)), weights = new Int8Array(f.weights.buffer), y = Int32Array.from(c.y), lanes = streamLanes(f);
+  for (let t = 0; t < c.tiles; t++) {
+    const sums = f.rows.map((offset, r) => Array.from({ length: lanes }, (_, lane) => (f.start ? f.start.bias[r]! : y[(c.at.y + offset + t * f.steps.y) / 4 + lane]!)));
+    for (let k = 0; k < f.columnCount; k++) for (let i = f.starts[k]!; i < f.starts[k + 1]!; i++) for (let lane = 0; lane < lanes; lane++) {
+      if (f.columnMasks[k] && !(c.masks[t * f.maskCount + f.columnMasks[k]! - 1]! >> lane & 1)) continue;
+      const second = f.sources[k] === 1, from = (second ? c.at.x2 : c.at.x) + f.offsets[k]! + t * (second ? f.steps.x2 : f.steps.x) + 4 * lane;
+      for (let b = 0; b < 4; b++) sums[f.rowOf[i]!]![lane]! += weights[4 * i + b]! * x[f.sources[k]!]![from + b]!;
+    }
+    f.rows.forEach((offset, r) => sums[r]!.forEach((sum, lane) => { y[(c.at.y + offset + t * f.steps.y) / 4 + lane] = sum | 0; }));
+  }
+  return y;
+}
+
 /** Index of the first element that differs: NaN equals NaN, zeros are equal, others to within `tolerance` times their scale. */
-function firstDifference(actual: Float32Array, expected: ArrayLike<number>, tolerance = 0, scale?: Float64Array): string | undefined {
+function firstDifference(actual: Words, expected: ArrayLike<number>, tolerance = 0, scale?: Float64Array): string | undefined {
   for (let i = 0; i < actual.length; i++) {
     const a = actual[i]!, e = expected[i]!;
     if (Object.is(a, e) || a === e || Math.abs(a - e) <= tolerance * (scale?.[i] ?? Math.max(1, Math.abs(e)))) continue;
@@ -103,7 +124,30 @@ function once<T>(make: () => T): () => T {
   return () => made[0] ?? (made[0] = make());
 }
 
-const experiments: readonly { readonly what: string; readonly cases: () => readonly Case[] }[] = [
+const experiments: readonly { readonly what: string; readonly only?: 'code' | 'vnni'; readonly cases: () => readonly Case[] }[] = [
+  {
+    what: 'vectors of 8 and 4 lanes: the interpreter\'s sums',
+    only: 'code',
+    cases: once(() => {
+      const values = randomSource(13);
+      return narrow.map((f): Case => {
+        const data = streamCase(f, values.integer(1, 9), eighth(values), word(values));
+        return { index: all.indexOf(f), data, expected: interpreted(f, data) };
+      });
+    }),
+  },
+  {
+    what: 'fours of small integers, extremes among them: the interpreter\'s sums, which are exact',
+    only: 'vnni',
+    cases: once(() => {
+      const values = randomSource(14), element = (): number => values.pick([-1, 0, values.integer(-(2 ** 31), 2 ** 31 - 1)]);
+      return quads.map((f): Case => {
+        const data = streamCase(f, values.integer(1, 4), element, word(values)), expected = denseQuads(f, data);
+        expect(interpreted(f, data)).toEqual(expected);
+        return { index: all.indexOf(f), data, expected };
+      });
+    }),
+  },
   {
     what: 'exact sums are equal to the interpreter\'s',
     cases: once(() => {
@@ -157,7 +201,7 @@ interface Form {
 
 const table = (bytes: Uint8Array): string => `__attribute__((aligned(64))) const unsigned char stream_tables[] = {${bytes.join(',')}};\n`;
 const portable = (): ReadonlyMap<string, string | Uint8Array> => {
-  const tables = streamTables(all);
+  const tables = streamTables(wide);
   return new Map([['portable.c', portableFile(tables, { header: ['test'], tables: 'stream_tables' })], ['tables.c', table(tables.bytes)]]);
 };
 const assembly = (binary?: string) => (): ReadonlyMap<string, string | Uint8Array> => {
@@ -183,16 +227,16 @@ describe.skipIf(!hasAvx512).each(forms)('$name', ({ name, needs, cc, flags, file
     if (!needs) return;
     const own = join(folder, name.replace(/\W+/g, '-'));
     mkdirSync(own);
-    ({ run, library } = guardedLibrary(own, 'streams', cc, flags, all.map((f) => f.name), files()));
+    ({ run, library } = guardedLibrary(own, 'streams', cc, flags, (isAssembly ? all : wide).map((f) => f.name), files()));
   }, 60_000);
   /** Both placements of the buffers; registers and guards must be well. The C compiler leaves vector registers as it likes. */
-  const guarded = (index: number, data: StreamCase): Float32Array => {
+  const guarded = (index: number, data: StreamCase): Words => {
     const first = run(index, data, false), second = run(index, data, true);
     for (const { broken } of [first, second]) expect(isAssembly ? broken : broken & ~violations.upperHalves, `${all[index]!.name}: violations`).toBe(0);
     expect(firstDifference(second.y, first.y), all[index]!.name).toBeUndefined();
     return second.y;
   };
-  test.skipIf(!needs).each(experiments)('$what', ({ cases }) => {
+  test.skipIf(!needs).each(experiments.filter(({ only }) => !only || (isAssembly && (only === 'code' || hasVnni))))('$what', ({ cases }) => {
     for (const { index, data, expected, tolerance, scale } of cases()) {
       expect(firstDifference(guarded(index, data), expected, tolerance, scale), `${all[index]!.name}: ${all[index]!.doc[0]}`).toBeUndefined();
     }
@@ -203,9 +247,9 @@ describe.skipIf(!hasAvx512).each(forms)('$name', ({ name, needs, cc, flags, file
     chunks.forEach((_, c) => {
       const f = functions[c]!, data = streamCase(f, values.integer(1, 5), eighth(values), word(values)), index = COUNT + 2 * c;
       // each half has buffers of its own size: give it the parts of the whole that it may touch
-      const part = (g: StreamFunction, y: Float32Array): StreamCase => {
+      const part = (g: StreamFunction, y: Words): StreamCase => {
         const own = streamCase(g, data.tiles, () => 0, () => 0);
-        const share = (whole: Float32Array, wholeAt: number, mine: Float32Array, mineAt: number): Float32Array => whole.slice((wholeAt - mineAt) / 4, (wholeAt - mineAt) / 4 + mine.length);
+        const share = (whole: Words, wholeAt: number, mine: Words, mineAt: number): Words => whole.slice((wholeAt - mineAt) / 4, (wholeAt - mineAt) / 4 + mine.length);
         return { ...own, masks: data.masks, y, x: share(data.x, data.at.x, own.x, own.at.x), x2: share(data.x2, data.at.x2, own.x2, own.at.x2), r: share(data.r!, data.at.r, own.r!, own.at.r) };
       };
       const first = guarded(index, part(all[index]!, data.y)), second = guarded(index + 1, part(all[index + 1]!, first));

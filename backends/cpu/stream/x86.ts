@@ -4,24 +4,40 @@
  *
  * Encodings: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapters 2 (EVEX, disp8*N) and 3 to 5.
  */
+import type { StreamLanes } from '../../../compiler/kir/stream.js';
 
 /** Registers that a function of the System V ABI may change, less those whose encoding as a base needs extra bytes. */
 export const gpr = { rax: 0, rcx: 1, rdx: 2, rsi: 6, rdi: 7, r8: 8, r9: 9, r10: 10, r11: 11 } as const;
 export type Gpr = (typeof gpr)[keyof typeof gpr];
 
-/** What an instruction set offers to stream functions. Vectors of a program are 16 lanes of f32. */
+interface VectorRegisters {
+  readonly register: string;
+  /** Of an operand in memory. */
+  readonly memory: string;
+  readonly bytes: number;
+  /** EVEX.L'L in its place in the prefix. */
+  readonly length: number;
+}
+
+/** The vectors of a program, by its lanes. */
+export const vectorsOf: { readonly [L in StreamLanes]: VectorRegisters } = {
+  16: { register: 'zmm', memory: 'ZMMWORD', bytes: 64, length: 0x40 },
+  8: { register: 'ymm', memory: 'YMMWORD', bytes: 32, length: 0x20 },
+  4: { register: 'xmm', memory: 'XMMWORD', bytes: 16, length: 0 },
+};
+
+/** What an instruction set offers to stream functions. */
 export interface StreamIsa {
   readonly name: string;
   /** Vector registers and masks; mask 0 stands for all lanes. */
   readonly registers: number;
   readonly masks: number;
-  readonly vector: { readonly register: string; readonly memory: string; readonly bytes: number };
   /** Bytes of code that stay in the second and the third cache, beside activations, from one run of a network to the next. */
   readonly cached: { readonly second: number; readonly third: number };
 }
 
 export const avx512: StreamIsa = {
-  name: 'avx512', registers: 32, masks: 7, vector: { register: 'zmm', memory: 'ZMMWORD', bytes: 64 }, cached: { second: 512 << 10, third: 16 << 20 },
+  name: 'avx512', registers: 32, masks: 7, cached: { second: 512 << 10, third: 16 << 20 },
 };
 
 /** What lies at the memory operand: a vector, one f32, or one f32 for all lanes of the arithmetic (embedded broadcast). */
@@ -40,9 +56,10 @@ export interface VectorOp {
   readonly stores?: true;
 }
 
-/** f32 (vpxord: any) vector instructions, the last operand in memory or a register. */
+/** f32 (vpxord: any, vpdpbusd: i32 += four u8 x four s8, AVX512_VNNI) vector instructions, the last operand in memory or a register. */
 export const vectorOps = {
   fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'broadcast' },
+  dot: { mnemonic: 'vpdpbusd', map: 2, prefix: 1, opcode: 0x50, operands: 3, memory: 'broadcast' },
   load: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x10, operands: 2, memory: 'vector' },
   store: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x11, operands: 2, memory: 'vector', stores: true },
   broadcast: { mnemonic: 'vbroadcastss', map: 2, prefix: 1, opcode: 0x18, operands: 2, memory: 'scalar' },
@@ -90,7 +107,7 @@ export interface Assembler {
   ret(): void;
   /** Up to the next multiple of 64 bytes: traps behind code, zeros behind data. */
   align(fill: 'trap' | 'zero'): void;
-  floats(values: Float32Array): void;
+  words(values: Float32Array | Int32Array): void;
 }
 
 const TRAP = 0xcc;
@@ -103,11 +120,11 @@ export interface ByteAssembler extends Assembler {
   take(): Uint8Array;
 }
 
-/** Writes machine code. @param isa its vectors @returns an assembler that can be used for one function after another */
-export function byteAssembler(isa: StreamIsa): ByteAssembler {
+/** Writes machine code. @param lanes of its vectors @returns an assembler that can be used for one function after another */
+export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
   let bytes = new Uint8Array(1 << 16), at = 0;
   const labels = new Map<string, number>(), patches: { readonly label: string; readonly at: number; readonly addend: number }[] = [];
-  const vectorBytes = isa.vector.bytes;
+  const { bytes: vectorBytes, length } = vectorsOf[lanes];
   const reserve = (count: number): void => {
     if (at + count <= bytes.length) return;
     const larger = new Uint8Array(2 * (at + count));
@@ -136,7 +153,7 @@ export function byteAssembler(isa: StreamIsa): ByteAssembler {
     to[n] = 0x62;
     to[n + 1] = (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | op.map;
     to[n + 2] = (~v & 15) << 3 | 4 | op.prefix;
-    to[n + 3] = (mask ? 0x80 | mask : 0) | 0x40 | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
+    to[n + 3] = (mask ? 0x80 | mask : 0) | length | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
     to[n + 4] = op.opcode;
     at = n + 5;
   };
@@ -201,7 +218,7 @@ export function byteAssembler(isa: StreamIsa): ByteAssembler {
       bytes.fill(fill === 'trap' ? TRAP : 0, at, end);
       at = end;
     },
-    floats(values) {
+    words(values) {
       reserve(4 * values.length);
       bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
       at += values.byteLength;
@@ -230,19 +247,25 @@ export interface TextAssembler extends Assembler {
   text(): string;
 }
 
-/** Writes text for the GNU assembler in Intel syntax. @param symbol labels of the function are made of it */
-export function textAssembler(isa: StreamIsa, symbol: string): TextAssembler {
+/**
+ * Writes text for the GNU assembler in Intel syntax.
+ * @param symbol labels of the function are made of it
+ * @param lanes of its vectors
+ */
+export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAssembler {
   const lines: string[] = [];
-  const { register, memory } = isa.vector, name = (label: string): string => `.L${symbol}_${label}`;
+  const { register, memory } = vectorsOf[lanes], name = (label: string): string => `.L${symbol}_${label}`;
   const put = (mnemonic: string, ...operands: readonly string[]): void => { lines.push(`  ${mnemonic}${operands.length ? ` ${operands.join(', ')}` : ''}`); };
   const vector = (op: VectorOp, reg: number, v: number, last: string, mask: number): void => {
     const masked = (text: string): string => (mask ? `${text}{k${mask}}{z}` : text), own = `${register}${reg}`;
-    if (op.stores) put(op.mnemonic, masked(last), own);
-    else put(op.mnemonic, masked(own), ...(op.operands === 3 ? [`${register}${v}`] : []), last);
+    // vectors of less than 512 bits have an older, shorter encoding too, which has no such displacements
+    const mnemonic = lanes === 16 ? op.mnemonic : `{evex} ${op.mnemonic}`;
+    if (op.stores) put(mnemonic, masked(last), own);
+    else put(mnemonic, masked(own), ...(op.operands === 3 ? [`${register}${v}`] : []), last);
   };
   return {
     memory(op, reg, v, base, displacement, mask) {
-      vector(op, reg, v, `${op.memory === 'vector' ? memory : 'DWORD'} PTR ${at(base, displacement)}${op.memory === 'broadcast' ? `{1to${isa.vector.bytes / 4}}` : ''}`, mask);
+      vector(op, reg, v, `${op.memory === 'vector' ? memory : 'DWORD'} PTR ${at(base, displacement)}${op.memory === 'broadcast' ? `{1to${lanes}}` : ''}`, mask);
     },
     register: (op, reg, v, rm, mask) => vector(op, reg, v, `${register}${rm}`, mask),
     loadMask: (mask, base, displacement) => put('kmovw', `k${mask}`, `WORD PTR ${at(base, displacement)}`),
@@ -256,7 +279,7 @@ export function textAssembler(isa: StreamIsa, symbol: string): TextAssembler {
     zeroUpper: () => put('vzeroupper'),
     ret: () => put('ret'),
     align: (fill) => put('.p2align', '6', fill === 'trap' ? `0x${TRAP.toString(16)}` : '0'),
-    floats(values) {
+    words(values) {
       const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
       for (let i = 0; i < words.length; i += 8) put('.long', ...Array.from(words.subarray(i, i + 8), (w) => `0x${w.toString(16)}`));
     },

@@ -1,5 +1,5 @@
 /** From a product and its geometry to stream functions: row blocks x chunks of columns. */
-import type { Clamp, StreamFunction } from '../../../../compiler/kir/stream.js';
+import type { Clamp, FloatStream, StreamFunction } from '../../../../compiler/kir/stream.js';
 import { tapsOf } from '../../../../compiler/core/window.js';
 import type { ProductGeometry } from './geometry.js';
 import type { StreamProduct } from './product.js';
@@ -108,7 +108,7 @@ export function streamFunctions(plan: StreamPlan, phase: number, prefix: string,
     const first = c === 0, last = c === chunks.length - 1, band = bandOf(plan, chunk, tiles, segments);
     const columns = Array.from({ length: p.group }, (_, g) => columnsOf(plan, phase, g, chunk));
     const part = chunk.to === 0 ? ', the second source' : chunks.length > 1 ? `, channels ${chunk.from} to ${chunk.to - 1}` : '';
-    const functions = blocks.map((block, b): StreamFunction => {
+    const functions = blocks.map((block, b): FloatStream => {
       const own = columns[Math.floor(block[0]! / perGroup)]!, rows = block.map((r) => 64 * r);
       return {
         name: `${prefix}${c * blocks.length + b}`,
@@ -128,7 +128,7 @@ function rowText(rows: readonly number[]): string {
   return consecutive ? (rows.length === 1 ? `${rows[0]}` : `${rows[0]} to ${rows.at(-1)}`) : rows.join(' ');
 }
 
-function products(columns: Columns, rows: readonly number[], first: Float32Array, second = first): Pick<StreamFunction, 'columnCount' | 'offsets' | 'sources' | 'columnMasks' | 'starts' | 'rowOf' | 'weights'> {
+function products(columns: Columns, rows: readonly number[], first: Float32Array, second = first): Pick<FloatStream, 'columnCount' | 'offsets' | 'sources' | 'columnMasks' | 'starts' | 'rowOf' | 'weights'> {
   let count = 0;
   columns.weights.forEach((base, k) => {
     const weights = k < columns.second ? first : second;
