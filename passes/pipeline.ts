@@ -15,6 +15,7 @@ import { foldPadding } from './fold-padding.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 import { fuseEpilogue } from './fuse-epilogue.js';
 import { lowerQuantization, normalizeQuant } from './normalize-quant.js';
+import { recognizeKWinners } from './recognize-k-winners.js';
 import { recognizePatterns } from './recognize-patterns.js';
 import { shrinkChannels } from './shrink-channels.js';
 import { simplify } from './simplify.js';
@@ -28,6 +29,7 @@ const canonical: readonly Pass[] = [
   simplify,
   eliminateCommonSubexpressions,
   recognizePatterns,
+  recognizeKWinners,
   sinkTransposes,
   foldPadding,
   foldBatchNorm,

@@ -8,23 +8,8 @@ import { denseTensor, newArray, denseData, numberAt } from '../compiler/ir/tenso
 import { elementCount, sameShape, type Node, type NodeOf, type ValueId } from '../compiler/ir/types.js';
 import { and, arg, compare, constant, select, substituteArgs } from '../compiler/kir/build.js';
 import type { Expr } from '../compiler/kir/types.js';
-import { simplifyExpr } from './expressions.js';
+import { formula, type Formula } from './formula.js';
 import { definePass } from './types.js';
-
-interface Formula { readonly expr: Expr; readonly inputs: readonly ValueId[] }
-
-/** A value as an expression of what its chain of elementwise nodes reads. */
-function formula(e: GraphEditor, id: ValueId, depth = 6): Formula {
-  const node = depth > 0 ? e.producerOf(id, 'elementwise') : undefined;
-  if (!node || node.attrs.shape) return { expr: arg(0, e.type(id).dtype), inputs: [id] };
-  const inputs: ValueId[] = [];
-  const parts = node.inputs.map((i) => {
-    const f = formula(e, i, depth - 1);
-    const at = f.inputs.map((v) => (inputs.includes(v) ? inputs.indexOf(v) : inputs.push(v) - 1));
-    return substituteArgs(f.expr, f.inputs.map((v, n) => arg(at[n]!, e.type(v).dtype)));
-  });
-  return { expr: simplifyExpr(substituteArgs(node.attrs.expr, parts)), inputs };
-}
 
 const isArg = (x: Expr, index: number): boolean => x.kind === 'arg' && x.index === index;
 const literalOf = (x: Expr): number | undefined => (x.kind === 'const' ? Number(x.value) : undefined);

@@ -109,6 +109,12 @@ const rules: SinkRules = {
     const axis = perm[a.axis]!;
     return { attrs: { ...a, axis }, perm: a.keepdims ? perm : withoutAxes(perm, [axis]) };
   }),
+  kWinners(e, node) {
+    const t = transposeBefore(e, node.inputs[0]!);
+    if (!t) return false;
+    const inputs = node.inputs.map((id) => transposed(e, id, inverse(t.attrs.perm)));
+    return sinkBelow(e, node as unknown as Node, 'kWinners', inputs, { ...node.attrs, axes: node.attrs.axes.map((d) => t.attrs.perm[d]!) }, t.attrs.perm);
+  },
   softmax: sink<'softmax'>((a, perm) => ({ attrs: { ...a, axis: perm[a.axis]! } })),
   cumsum: sink<'cumsum'>((a, perm) => ({ attrs: { ...a, axis: perm[a.axis]! } })),
   normalize: sink<'normalize'>((a, perm) => ({ attrs: { ...a, axes: ascending(a.axes.map((d) => perm[d]!)) } })),

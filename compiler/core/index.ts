@@ -12,6 +12,7 @@ import { determinant } from './determinant.js';
 import { elementwise } from './elementwise.js';
 import { gather, gatherElements, gatherNd } from './gather.js';
 import { gridSample } from './grid-sample.js';
+import { kWinners } from './k-winners.js';
 import { matmul } from './matmul.js';
 import { normalize } from './normalize.js';
 import { pad } from './pad.js';
@@ -41,6 +42,7 @@ export const coreOps = {
   gatherElements,
   gatherNd,
   gridSample,
+  kWinners,
   matmul,
   normalize,
   pad,
