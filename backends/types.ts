@@ -27,6 +27,8 @@ export interface KernelCandidate {
   readonly choice: LayerChoice;
   /** Predicted time, to choose among candidates. */
   readonly nanoseconds: number;
+  /** Bytes of code and packed constants that one run reads; where absent, those of the constant operands. */
+  readonly bytes?: number;
   /** Operand index -> the constant in the form that this kernel reads. The parameter keeps its name. Asked of the winner only. */
   pack?(): ReadonlyMap<number, Tensor>;
   build(k: KernelBuilder): readonly Stmt[];

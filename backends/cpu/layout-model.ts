@@ -153,10 +153,11 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     },
     rows(graph, node) {
       const request = requestFor(graph, node);
-      const best = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).sort((a, b) => a.nanoseconds - b.nanoseconds)[0];
-      const bytes = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
-      if (best) return { layout: 'rows', kernel: best.choice.kernel, nanoseconds: Math.max(best.nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes };
-      return { layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes };
+      const candidates = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)]));
+      const constants = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
+      if (candidates.length === 0) return [{ layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes: constants }];
+      return candidates.map(({ choice, nanoseconds, bytes = constants }): LayoutOption =>
+        ({ layout: 'rows', kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes }));
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };

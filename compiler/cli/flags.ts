@@ -64,11 +64,13 @@ function assignments(t: string, previous: Readonly<Record<string, string>> | und
   return { ...previous, [t.slice(0, at)]: t.slice(at + 1) };
 }
 
-/** `NODE=rows|tiles,...`: names of ONNX nodes may have commas and equals signs in them. */
-function layouts(t: string, previous: Readonly<Record<string, 'rows' | 'tiles'>> | undefined): Readonly<Record<string, 'rows' | 'tiles'>> {
+/** `NODE=rows|tiles,...`, or one `NODE=KERNEL`: names of ONNX nodes may have commas and equals signs in them. */
+function layouts(t: string, previous: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
   const found = [...t.matchAll(/(.+?)=(rows|tiles)(?:,|$)/gy)];
-  if (found.reduce((n, m) => n + m[0].length, 0) !== t.length || t.endsWith(',')) throw new BadFlagValue(`'${t}' is not NODE=rows or NODE=tiles, separated by commas`);
-  return { ...previous, ...Object.fromEntries(found.map((m) => [m[1]!, m[2] as 'rows' | 'tiles'])) };
+  if (found.reduce((n, m) => n + m[0].length, 0) === t.length && !t.endsWith(',')) return { ...previous, ...Object.fromEntries(found.map((m) => [m[1]!, m[2]!])) };
+  const at = t.lastIndexOf('=');
+  if (found.length > 0 || at < 1 || at === t.length - 1) throw new BadFlagValue(`'${t}' is not NODE=rows or NODE=tiles, separated by commas, nor one NODE=KERNEL`);
+  return { ...previous, [t.slice(0, at)]: t.slice(at + 1) };
 }
 
 function percentage(t: string): number {
@@ -115,7 +117,7 @@ export const flags = {
   dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
   bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
   asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble', oneOf(['binary', 'text']), 'binary'),
-  layout: flag('--layout <NODE=rows|tiles,...>', 'make the layers of an ONNX node run on row-major activations, or in tiles as straight-line products do, instead of choosing (repeatable)', layouts),
+  layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),
   requireSparse: { ...flag<number>('--require-sparse [percent]', 'end with exit code 6 where a product with at least this percentage of zero weights (50 where no number is given) is not run by a sparse kernel; all such layers are listed', percentage), bare: '50' },

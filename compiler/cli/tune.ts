@@ -45,7 +45,7 @@ function graphOf(graph: Graph, node: Node): Graph {
 
 function trialOf(graph: Graph, node: Node, option: LayoutOption, target: Target, machine: string): Trial {
   const chosen = chooseLayouts(graphOf(graph, node), target, {
-    layouts: { [LAYER]: option.layout === 'rows' ? 'rows' : 'tiles' }, codeBudget: option.form === 'tables' ? 0 : Infinity, ...(option.layout === 'rows' ? {} : { lanes: option.layout }),
+    layouts: { [LAYER]: option.layout === 'rows' ? option.kernel || 'rows' : 'tiles' }, codeBudget: option.form === 'tables' ? 0 : Infinity, ...(option.layout === 'rows' ? {} : { lanes: option.layout }),
   });
   const { manifest, files } = emitModel(buildPlan(chosen.graph, target, chosen.decisions), target, { name: LAYER, header: [], weights: 'auto' },
     { options: {}, model: { name: LAYER, sha256: '', producer: '' }, diagnostics: [] });

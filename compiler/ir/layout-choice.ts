@@ -46,13 +46,13 @@ export type LayoutDecisions = ReadonlyMap<NodeId, LayoutDecision>;
 export type MeasuredTimes = ReadonlyMap<string, number>;
 
 /** What an option's time depends on, machine and compiler aside: the layer's content and the way to run it. */
-export const optionKey = (graph: Graph, node: Node, option: Pick<LayoutOption, 'layout' | 'form'>): string =>
-  [layerKey(graph, node), option.layout, option.form ?? 'kernel'].join('/');
+export const optionKey = (graph: Graph, node: Node, option: Pick<LayoutOption, 'layout' | 'form' | 'kernel'>): string =>
+  [layerKey(graph, node), option.layout, option.form ?? option.kernel].join('/');
 
 /** What a user says about the choice. */
 export interface LayoutSettings {
-  /** Layout that the layers made of an ONNX node must have, by the node's name. */
-  readonly layouts?: Readonly<Record<string, 'rows' | 'tiles'>>;
+  /** What the layers made of an ONNX node must run in, by the node's name: `rows`, `tiles`, or the name of a kernel (the first words of it). */
+  readonly layouts?: Readonly<Record<string, string>>;
   /** Bytes that the straight-line code of the model may take together, the weights within it included. */
   readonly codeBudget?: number;
   /** What lanes of tiles are; by the number of images where it is not said. */

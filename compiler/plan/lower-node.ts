@@ -65,9 +65,12 @@ function requestOf(graph: Graph, node: Node, ref: (id: ValueId, name: string) =>
   };
 }
 
-function bestCandidate(graph: Graph, node: Node, target: Target, request: KernelRequest): KernelCandidate | undefined {
+function bestCandidate(graph: Graph, node: Node, target: Target, request: KernelRequest, decision: LayoutDecision | undefined): KernelCandidate | undefined {
   const inTiles = [...operandsOf(node), ...node.outputs].some((id) => valueOf(graph, id).layout);
-  const candidates = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
+  const all = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
+  // what the choice of layouts weighed stays as it decided; what only shows among conversions (a transposition that takes one along) still competes
+  const lost = new Set(decision?.others.flatMap((o) => (o.layout === 'rows' ? [o.kernel] : [])));
+  const candidates = decision?.chosen.layout === 'rows' ? all.filter((c) => !lost.has(c.choice.kernel)) : all;
   return candidates.reduce<KernelCandidate | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
 }
 
@@ -108,7 +111,7 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
   const request = requestOf(graph, node, ref, decision), { inputs, outputs, epilogue } = request;
   const k = new KernelBuilder(epilogue, ref);
   for (const t of [...inputs, ...(epilogue?.inputs ?? []), ...outputs]) k.name(t.param);
-  const best = bestCandidate(graph, node, target, request), absorbs = best?.absorbs ?? [];
+  const best = bestCandidate(graph, node, target, request, decision), absorbs = best?.absorbs ?? [];
   const product = withoutUnread(best ? best.build(k) : coreOp(node.kind).lower(k, node.attrs, inputs, outputs));
   const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
   const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);

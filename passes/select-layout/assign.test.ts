@@ -19,8 +19,8 @@ const cpu = cpuTarget(isas['x86-64-v4'].name).layouts!;
 
 /** Times of each node drawn from a seed; what the target cannot do stays rejected. */
 function byChance(seed: number): LayoutModel {
-  const drawn = <O extends LayoutOption | RejectedOption>(o: O, node: Node, side: number): O => (isRejected(o) ? o : { ...o, nanoseconds: randomSource(seed * 7919 + node.id * 2 + side).next() * 1000 * (2 - side) });
-  return { ...cpu, conversion: () => 50, rows: (g, n) => drawn(cpu.rows(g, n), n, 0), tiles: (g, n, over) => cpu.tiles(g, n, over).map((o) => drawn(o, n, 1)) };
+  const drawn = <O extends LayoutOption | RejectedOption>(o: O, node: Node, side: number): O => (isRejected(o) ? o : { ...o, nanoseconds: randomSource(seed * 7919 + node.id * 2 + side).next() * 1000 * (side === 1 ? 1 : 2) });
+  return { ...cpu, conversion: () => 50, rows: (g, n) => cpu.rows(g, n).map((o, i) => drawn(o, n, 2 * i)), tiles: (g, n, over) => cpu.tiles(g, n, over).map((o) => drawn(o, n, 1)) };
 }
 
 function optimised(seed: number, kind: NetworkKind): Graph {

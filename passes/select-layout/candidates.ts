@@ -22,8 +22,12 @@ export const candidatesOf = (graph: Graph, model: LayoutModel, over: Layout['ove
     const nanoseconds = isRejected(o) || !measured?.size ? undefined : measured.get(optionKey(graph, node, o));
     return nanoseconds === undefined || isRejected(o) ? o : { ...o, nanoseconds, measured: true };
   };
-  return new Map(graph.nodes.map((n) => [n.id, [model.rows(graph, n), ...model.tiles(graph, n, over)].map((o) => timed(n, o))]));
+  return new Map(graph.nodes.map((n) => [n.id, [...model.rows(graph, n), ...model.tiles(graph, n, over)].map((o) => timed(n, o))]));
 };
+
+/** Whether an option is what a user asked for: a layout, or a kernel by the first words of its name. */
+const isWanted = (o: LayoutOption | RejectedOption, wanted: string): boolean =>
+  (wanted === 'rows' || wanted === 'tiles' ? (o.layout === 'rows') === (wanted === 'rows') : o.kernel === wanted || o.kernel.startsWith(`${wanted} `));
 
 const isProduct = (n: Node): boolean => n.kind === 'conv' || n.kind === 'matmul';
 
@@ -40,11 +44,11 @@ export function withLayoutsFixed(graph: Graph, candidates: ReadonlyMap<NodeId, C
       problems.push({ code: 'SPC1019', severity: 'error', message: `no layer is made of an ONNX node '${name}'`, hint: known.length ? `products are: ${known.slice(0, 12).join(', ')}${known.length > 12 ? ', ...' : ''}` : 'the model has no products' });
     }
     for (const n of [own, products, all].find((l) => l.length > 0) ?? []) {
-      const options = fixed.get(n.id)!, left = options.map((o) => ((o.layout === 'rows') === (wanted === 'rows') ? o : reject(o, `the layout is fixed to ${wanted}`)));
+      const options = fixed.get(n.id)!, left = options.map((o) => (isWanted(o, wanted) ? o : reject(o, `it is fixed to ${wanted}`)));
       if (left.some((o) => !isRejected(o))) fixed.set(n.id, left);
       else problems.push({
         code: 'SPC3202', severity: 'error', node: name, op: n.origins.find((o) => o.node === name)!.op, shapes: n.inputs.map((id) => formatType(typeOf(graph, id))),
-        message: `the layer cannot run in ${wanted}: ${options.filter((o) => o.layout !== 'rows').map((o) => (isRejected(o) ? `${o.kernel}: ${o.reason}` : o.kernel)).join('; ')}`,
+        message: `the layer cannot run in ${wanted}: ${options.filter(isRejected).map((o) => `${o.kernel}: ${o.reason}`).join('; ') || 'there is no such kernel for it'}`,
         hint: `leave the choice to spc, or ask for ${options.flatMap((o) => (isRejected(o) ? [] : [`${o.layout === 'rows' ? 'rows' : 'tiles'} (${o.kernel || 'loop nest'}, ${time(o)})`])).join(' or ')}`,
       });
     }

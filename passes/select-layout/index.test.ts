@@ -11,7 +11,7 @@ import { isPixelConstant, selectLayout, type LayoutModel } from './index.js';
 
 /** Everything in tiles; epilogues of one operation at most fit. */
 const model: LayoutModel = {
-  rows: () => ({ layout: 'rows', kernel: 'rows', nanoseconds: 1000, bytes: 0 }), tiles: (_, __, over) => [{ layout: over, kernel: 'tiles', nanoseconds: 1, bytes: 0 }], conversion: () => 1,
+  rows: () => [{ layout: 'rows', kernel: 'rows', nanoseconds: 1000, bytes: 0 }], tiles: (_, __, over) => [{ layout: over, kernel: 'tiles', nanoseconds: 1, bytes: 0 }], conversion: () => 1,
   epilogueFits: (_, n) => n.epilogue === undefined || n.epilogue.expr.kind === 'arg' || (n.epilogue.expr.kind === 'binary' && n.epilogue.expr.a.kind === 'arg'),
   readsWhole: (_, n) => n.kind === 'slice', phasesFit: () => true,
 };

@@ -36,7 +36,8 @@ function leading(model: LayoutModel, choice: Choice, streams: StreamForm, seed: 
   const timed = <O extends LayoutOption | RejectedOption>(o: O, nanoseconds: number): O => (isRejected(o) || choice === 'chosen' ? o : { ...o, nanoseconds });
   return {
     ...model,
-    rows: (graph, node) => timed(model.rows(graph, node), cost(node, 0, false)),
+    // which of the kernels on rows it is, is left to chance too
+    rows: (graph, node) => model.rows(graph, node).map((o, i) => timed(o, cost(node, 0, false) + cost(node, 2 + i, false) / 1e6)),
     tiles: (graph, node, over) => model.tiles(graph, node, over).map((o) => (!isRejected(o) && o.form && o.form !== streams ? { layout: o.layout, kernel: o.kernel, form: o.form, reason: 'not tested here' } : timed(o, cost(node, 1, true)))),
     ...(choice === 'chosen' ? {} : { conversion: () => (choice === 'mixed' ? 100 : 1) }),
   };
