@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--goals] [--networks a,b] [--patterns p,q] [--batch 1,16] [--peers onnxruntime,dense] [--quick] [--resume] [--json FILE] [--cpu N]
+ * npm run bench -- [--goals] [--networks a,b] [--patterns p,q] [--batch 1,16] [--peers all] [--quick] [--resume] [--json FILE] [--cpu N]
  *
  * Sparse networks beside ONNX Runtime and spc's own dense code. Results are written to bench/results after every row, and the page
  * docs/performance.md is printed from them. Times mean something on a quiet machine only.
@@ -10,29 +10,31 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { nativeIsa } from '../backends/cpu/target.js';
 import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
-import { lastAllowedCpu } from '../compiler/cli/timing.js';
+import { allowedCpuNumbers } from '../compiler/cli/timing.js';
 import { packageRoot } from '../compiler/emit/runtime-files.js';
 import { findCompiler } from '../runtime/node/build-library.js';
 import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
-import { peerNames, type PeerName } from './measure.js';
+import { ownPeers, peerNames, type PeerName } from './measure.js';
 import { buildPeaks } from './peaks.js';
+import { environmentOf, type Environment } from './peers/environment.js';
+import { isPythonPeer, pythonPeers, type PythonPeerName } from './peers/index.js';
 import { absence, allRows, goalRows, quickRows } from './plan.js';
 import { svgPlot } from './plot.js';
 import { plots } from './plots.js';
-import { readResults, rowResultSchema, sameRow, withRow, writeResults, type Results, type Row, type RowKey, type RowResult } from './results.js';
+import { publishable, readResults, rowResultSchema, sameRow, SCHEMA_VERSION, threadsOf, withRow, writeResults, type Results, type Row, type RowKey, type RowResult } from './results.js';
 import type { RowRequest } from './row.js';
-import { goalsTable, performancePage, rowCells, rowHead } from './tables.js';
+import { goalsTable, peerLines, performancePage, rowCells, rowHead, rowName } from './tables.js';
 
 const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
 const positive = (text: string): number => {
   if (!(Number(text) > 0)) throw new InvalidArgumentError('write a positive number');
   return Number(text);
 };
-const peersOf = (text: string): PeerName[] => list(text).map((name) => {
+const peersOf = (text: string): readonly PeerName[] => (text === 'all' ? peerNames : list(text).map((name) => {
   const peer = peerNames.find((p) => p === name);
   if (!peer) throw new InvalidArgumentError(`peers are ${peerNames.join(', ')}`);
   return peer;
-});
+}));
 
 const flags = new Command('bench')
   .option('--goals', 'only the rows that goals are set for, and goal and measured value side by side')
@@ -40,14 +42,16 @@ const flags = new Command('bench')
   .option('--networks <a,b>', 'only these networks', list)
   .option('--patterns <p,q>', 'only these patterns, as `spc sparsify` has them', list)
   .option('--batch <n,m>', 'only these batch sizes', list)
-  .option('--peers <a,b>', `what to compare with: ${peerNames.join(', ')}`, peersOf, [...peerNames])
+  .option('--peers <a,b>', `what to compare with: ${peerNames.join(', ')} (default: ${ownPeers.join(', ')}), or \`all\``, peersOf, ownPeers)
+  .option('--peers-folder <folder>', 'where the Python environments of peers are kept', join(packageRoot(), '.cache', 'peers'))
+  .option('--threads <n,m>', 'only rows of these numbers of threads', list)
   .option('--rounds <n>', 'blocks an engine', positive)
-  .option('--cpu <n>', 'CPU to pin to (default: the last one; `none`: do not pin)')
+  .option('--cpu <n>', 'CPU to pin to (default: the last one; `none`: do not pin); rows of several threads take others too')
   .option('--json <file>', 'file of results (default: bench/results/<instruction set>.json; none with --quick)')
   .option('--resume', 'keep rows that the file of results has')
   .option('--report', 'measure nothing, print the page from the file of results')
   .parse().opts<{
-    readonly goals?: boolean; readonly quick?: boolean; readonly networks?: string[]; readonly patterns?: string[]; readonly batch?: string[]; readonly peers: PeerName[];
+    readonly goals?: boolean; readonly quick?: boolean; readonly networks?: string[]; readonly patterns?: string[]; readonly batch?: string[]; readonly peers: readonly PeerName[]; readonly peersFolder: string; readonly threads?: string[];
     readonly rounds?: number; readonly cpu?: string; readonly json?: string; readonly resume?: boolean; readonly report?: boolean;
   }>();
 
@@ -64,6 +68,12 @@ async function measureApart(request: RowRequest): Promise<RowResult> {
   return rowResultSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
 }
 
+async function environments(peers: readonly PythonPeerName[]): Promise<Partial<Record<PythonPeerName, Environment>>> {
+  const made: Partial<Record<PythonPeerName, Environment>> = {};
+  for (const peer of peers) made[peer] = await environmentOf(peer, flags.peersFolder, () => console.error(`installing ${pythonPeers[peer].title} (${pythonPeers[peer].licence}) in ${flags.peersFolder}`));
+  return made;
+}
+
 /** Writes docs/performance.md and its plots. */
 function writePage(results: Results): void {
   const drawn = plots(results);
@@ -71,7 +81,8 @@ function writePage(results: Results): void {
   writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file)));
 }
 
-const wanted = (row: RowKey): boolean => (!flags.networks || flags.networks.includes(row.network)) && (!flags.patterns || flags.patterns.includes(row.pattern)) && (!flags.batch || flags.batch.includes(String(row.batch)));
+const wanted = (row: RowKey): boolean => (!flags.networks || flags.networks.includes(row.network)) && (!flags.patterns || flags.patterns.includes(row.pattern)) && (!flags.batch || flags.batch.includes(String(row.batch)))
+  && (!flags.threads || flags.threads.includes(String(threadsOf(row))));
 
 /** Rows of the plan that the flags leave; where a network or pattern is named that the plan has not together, they are crossed. */
 function rowsWanted(): readonly RowKey[] {
@@ -99,10 +110,12 @@ async function main(): Promise<number> {
     console.error('no row has such a network, pattern and batch');
     return 2;
   }
-  const whole = rows.length === allRows.length, canPin = hasTool('taskset') && flags.cpu !== 'none', cpu = canPin ? (flags.cpu ?? lastAllowedCpu()) : undefined;
+  const whole = rows.length === allRows.length, allowed = hasTool('taskset') && flags.cpu !== 'none' ? allowedCpuNumbers().reverse() : [];
+  // the last CPU first: the first ones serve interrupts
+  const pinnedTo = [...new Set([...(flags.cpu !== undefined && allowed.length ? [flags.cpu] : []), ...allowed])];
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   let results: Results = {
-    schemaVersion: 1, spc: version, isa: isa.name, machine: cpus()[0]?.model.trim() ?? 'unknown CPU', onnxruntime: onnxruntime.version, compiler: compiler.version, pinnedCpu: cpu ?? null,
+    schemaVersion: SCHEMA_VERSION, spc: version, isa: isa.name, machine: cpus()[0]?.model.trim() ?? 'unknown CPU', onnxruntime: onnxruntime.version, compiler: compiler.version, pinnedCpu: pinnedTo[0] ?? null,
     // a whole run begins anew, a part replaces its rows
     rows: former && (flags.resume || !whole) ? former.rows : [],
   };
@@ -110,19 +123,19 @@ async function main(): Promise<number> {
   try {
     const options = {
       workFolder, peaksProgram: buildPeaks(workFolder, compiler.command), peers: flags.peers, rounds: flags.rounds ?? (flags.quick ? 5 : 11), blockSeconds: flags.quick ? 0.01 : 0.03,
-      ...(cpu === undefined ? {} : { cpu }),
+      environments: await environments(flags.peers.filter(isPythonPeer)), ...(pinnedTo.length ? { cpus: pinnedTo } : {}),
     };
     console.log(`| ${rowHead.join(' | ')} |`);
     for (const key of rows) {
-      const missing = absence(key);
+      const missing = absence(key, pinnedTo.length || cpus().length);
       if (missing !== undefined) {
-        console.log(`| ${key.network} | skipped: ${missing} |`);
+        console.log(`| ${rowName(key)} | skipped: ${missing} |`);
         continue;
       }
       if (flags.resume && results.rows.some((r) => sameRow(r, key) && r.result.status === 'measured')) continue;
       const row: Row = { ...key, result: await measureApart({ key, options }) };
-      console.log(`| ${rowCells(row).join(' | ')} |`);
-      results = withRow(results, row);
+      console.log([`| ${rowCells(row).join(' | ')} |`, ...peerLines(row)].join('\n'));
+      results = withRow(results, publishable(row));
       if (file !== undefined) writeResults(file, results);
     }
   } finally {

@@ -33,7 +33,7 @@ test.skipIf(!able)(`a row: compiled, right, timed beside both peers${able ? '' :
   try {
     const peaksProgram = buildPeaks(workFolder, 'cc');
     expect(measurePeaks(peaksProgram, undefined).flops).toBeGreaterThan(1e9);
-    const row = rowResultSchema.parse(await measure({ network: 'lenet5', batch: 2, pattern: 'unstructured:0.9' }, { workFolder, peaksProgram, peers: ['onnxruntime', 'dense'], rounds: 1, blockSeconds: 0.001 }));
+    const row = rowResultSchema.parse(await measure({ network: 'lenet5', batch: 2, pattern: 'unstructured:0.9' }, { workFolder, peaksProgram, peers: ['onnxruntime', 'dense'], environments: {}, rounds: 1, blockSeconds: 0.001 }));
     if (row.status !== 'measured') throw new Error(row.problem);
     expect(Object.keys(row.peers)).toEqual(['onnxruntime', 'dense']);
     expect(row.weights).toEqual({ elements: 430_500, nonZeros: 500 + 2500 + 40_000 + 5000 });

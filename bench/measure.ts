@@ -1,10 +1,11 @@
 /** One row of the benchmark: compile, build, check, and time beside the peers in this process. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import type { ModelFile } from '../compiler/cli/source.js';
 import { honestRatio, modelTimer, onnxRuntimeTimer, timeSideBySide, timingSource, type Timer } from '../compiler/cli/timing.js';
-import { compileModel, readModel, writeFiles, type CompileOptions, type ModelSource } from '../compiler/driver.js';
+import { compileModel, readModel, writeFiles, type CompileOptions } from '../compiler/driver.js';
 import { randomInputs, type Range } from '../compiler/io/random.js';
 import { denseData, toNumbers, type DenseTensor } from '../compiler/ir/tensor.js';
 import type { Graph } from '../compiler/ir/types.js';
@@ -16,28 +17,34 @@ import { networkBytes } from './networks/builder.js';
 import { networkNamed } from './networks/index.js';
 import { measurePeaks } from './peaks.js';
 import { AS_TRAINED } from './plan.js';
+import { startPeer, type Job } from './peers/engine.js';
+import type { Environment } from './peers/environment.js';
+import { isPythonPeer, pythonPeerNames, type PythonPeerName } from './peers/index.js';
 import { countsOf, prune, type Counts } from './prune.js';
-import type { Measured, RowKey, RowResult } from './results.js';
+import { threadsOf, type Measured, type RowKey, type RowResult } from './results.js';
 
-export const peerNames = ['onnxruntime', 'dense'] as const;
-export type PeerName = (typeof peerNames)[number];
+/** What runs in the benchmark's process: `dense` is spc's own code for the network before pruning, `one-thread` that for the network itself. */
+export const ownPeers = ['onnxruntime', 'dense', 'one-thread'] as const;
+type OwnPeer = (typeof ownPeers)[number];
+export type PeerName = OwnPeer | PythonPeerName;
+export const peerNames: readonly PeerName[] = [...ownPeers, ...pythonPeerNames];
 
 export interface MeasureOptions {
   /** Of the whole campaign: built libraries, and dense models that several rows compare with. */
   readonly workFolder: string;
   /** Program of {@link buildPeaks}. */
   readonly peaksProgram: string;
-  /** To pin to; undefined: not pinned. */
-  readonly cpu?: string;
-  /** `dense` is spc's own code for the same network before pruning. */
+  /** CPUs to pin to, one a thread, the first for rows of one thread; undefined: not pinned. */
+  readonly cpus?: readonly string[];
   readonly peers: readonly PeerName[];
+  readonly environments: Readonly<Partial<Record<PythonPeerName, Environment>>>;
   readonly rounds: number;
   readonly blockSeconds: number;
 }
 
 /** What a row runs. */
 interface Workload {
-  readonly source: ModelSource;
+  readonly source: ModelFile;
   readonly options: CompileOptions;
   readonly range: Range;
   readonly pruned: string;
@@ -46,13 +53,14 @@ interface Workload {
   readonly counts?: Counts;
 }
 
-function workload({ network, batch, pattern }: RowKey): Workload {
+function workload({ network, batch, pattern, cpu }: RowKey): Workload {
+  const options = cpu === undefined ? {} : { cpu };
   if (pattern === AS_TRAINED) {
-    const m = modelNamed(network);
-    return { source: readModel(modelFile(m)!), options: m.dims ? { dims: m.dims } : {}, range: m.range, pruned: 'as trained', unfit: [] };
+    const m = modelNamed(network), path = modelFile(m)!;
+    return { source: { ...readModel(path), path }, options: m.dims ? { ...options, dims: m.dims } : options, range: m.range, pruned: 'as trained', unfit: [] };
   }
   const entry = networkNamed(network), { network: built, unfit } = prune(entry.build(batch), pattern);
-  return { source: { bytes: networkBytes(built), name: network }, options: {}, range: built.range, pruned: entry.pruned, unfit, counts: countsOf(built) };
+  return { source: { bytes: networkBytes(built), name: network }, options, range: built.range, pruned: entry.pruned, unfit, counts: countsOf(built) };
 }
 
 /** Of the matrices and filters of an imported model. */
@@ -75,25 +83,36 @@ const SECONDS_A_ROW = 8, FEWEST_ROUNDS = 5;
 
 const MODEL_NAME = 'model';
 
-async function build(w: Pick<Workload, 'source' | 'options'>, folder: string, cacheDir: string): Promise<{ readonly model: LoadedModel; readonly graph: Graph; readonly compile: Measured['compile'] }> {
+/** Where a model is built: its sources, the libraries, and the threads that it is loaded with. */
+interface Place {
+  readonly folder: string;
+  readonly cacheDir: string;
+  readonly threads: number;
+}
+
+async function build(w: Pick<Workload, 'source' | 'options'>, place: Place): Promise<{ readonly model: LoadedModel; readonly graph: Graph; readonly compile: Measured['compile'] }> {
   const began = performance.now(), compiled = compileModel(w.source, { ...w.options, name: MODEL_NAME });
-  writeFiles(compiled.files, folder);
-  const written = performance.now(), model = await loadTimed(folder, cacheDir);
+  writeFiles(compiled.files, place.folder);
+  const written = performance.now(), model = await loadTimed(place);
   return { model, graph: compiled.imported, compile: { spc_s: (written - began) / 1000, cc_s: (performance.now() - written) / 1000 } };
 }
 
-const loadTimed = (folder: string, cacheDir: string): Promise<LoadedModel> => load(folder, { cacheDir, extraSources: new Map([['spc_timing.c', timingSource]]) });
+const loadTimed = ({ folder, cacheDir, threads }: Place): Promise<LoadedModel> => load(folder, { cacheDir, threads, extraSources: new Map([['spc_timing.c', timingSource]]) });
+
+/** Of the network before pruning: kept for the other rows that compare with it. */
+const densePlace = (key: RowKey, { workFolder }: MeasureOptions): Place =>
+  ({ folder: join(workFolder, `dense-${key.network}-${key.batch}-${key.cpu ?? 'native'}`), cacheDir: workFolder, threads: threadsOf(key) });
 
 /** spc's code for the network before pruning, compiled for the first row that wants it. */
-async function denseModel({ network, batch }: RowKey, { workFolder }: MeasureOptions): Promise<LoadedModel> {
-  const folder = join(workFolder, `dense-${network}-${batch}`);
-  return existsSync(folder) ? loadTimed(folder, workFolder) : (await build(workload({ network, batch, pattern: 'dense' }), folder, workFolder)).model;
+async function denseModel(key: RowKey, options: MeasureOptions): Promise<LoadedModel> {
+  const place = densePlace(key, options);
+  return existsSync(place.folder) ? loadTimed(place) : (await build(workload({ ...key, pattern: 'dense' }), place)).model;
 }
 
-/** Pins the calling thread: what it starts from here on stays on the CPU too, the engine's threads outside of the timing do not. */
-function pin(cpu: string): void {
-  const { status, stderr } = spawnSync('taskset', ['-c', '-p', cpu, String(process.pid)], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`cannot pin to CPU ${cpu}: ${stderr}`);
+/** Pins the calling thread: what it starts from here on stays on the CPUs too, Node's own threads outside of the timing do not. */
+function pin(cpus: string): void {
+  const { status, stderr } = spawnSync('taskset', ['-c', '-p', cpus, String(process.pid)], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`cannot pin to CPU ${cpus}: ${stderr}`);
 }
 
 const layersOf = (m: Manifest): Measured['layers'] => {
@@ -128,41 +147,68 @@ export function affordableRounds(timers: readonly Pick<Timer, 'time'>[], { round
   return Math.max(Math.min(rounds, FEWEST_ROUNDS), Math.min(rounds, Math.floor(SECONDS_A_ROW / blocks.reduce((s, x) => s + x, 0))));
 }
 
+/** Peers that have something to say on a row: a dense row is its own dense code; of a model that came sparse there is no dense form. */
+const peersOf = (key: RowKey, { peers }: MeasureOptions): readonly PeerName[] =>
+  peers.filter((p) => (p === 'dense' ? key.pattern !== 'dense' && key.pattern !== AS_TRAINED : p !== 'one-thread' || threadsOf(key) > 1));
+
+/** The model as a file: its own where it came from one. */
+function modelPath(source: ModelFile, folder: string): string {
+  if (source.path !== undefined) return source.path;
+  const path = join(folder, 'model.onnx');
+  writeFileSync(path, source.bytes);
+  return path;
+}
+
+/** Compiles, checks and times one row. Peers in other processes that cannot run it are told in `absent`; whatever else goes wrong fails the row. */
 export async function measure(key: RowKey, options: MeasureOptions): Promise<RowResult> {
-  const work = mkdtempSync(join(options.workFolder, 'row-'));
+  const work = mkdtempSync(join(options.workFolder, 'row-')), threads = threadsOf(key), cpus = options.cpus?.slice(0, threads).join(',');
   const releases: (() => void)[] = [() => rmSync(work, { recursive: true, force: true })];
+  const released = <T extends { dispose(): void }>(x: T): T => {
+    releases.unshift(() => x.dispose());
+    return x;
+  };
   try {
-    const w = workload(key), folder = key.pattern === 'dense' ? join(options.workFolder, `dense-${key.network}-${key.batch}`) : join(work, 'model');
-    const { model, graph, compile } = await build(w, folder, key.pattern === 'dense' ? options.workFolder : work);
-    releases.unshift(() => model.dispose());
+    const w = workload(key), place = key.pattern === 'dense' ? densePlace(key, options) : { folder: join(work, 'model'), cacheDir: work, threads };
+    // threads of the engines inherit the CPUs of the one that starts them
+    if (cpus !== undefined) pin(cpus);
+    const { model, graph, compile } = await build(w, place);
+    released(model);
     const inputs = randomInputs(model.inputs, 1, w.range), named = model.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! }));
-    const reference = openOnnxRuntime({ ...w.source }, named, model.outputs, { optimise: false });
-    const checked = check(run(model, inputs), reference.run());
+    const reference = openOnnxRuntime({ ...w.source }, named, model.outputs, { optimise: false }), expected = reference.run(), checked = check(run(model, inputs), expected);
     reference.dispose();
 
-    const peers: Record<PeerName, () => Promise<Timer>> = {
-      onnxruntime: async () => {
-        const session = openOnnxRuntime({ ...w.source }, named, model.outputs);
-        releases.unshift(() => session.dispose());
-        return onnxRuntimeTimer(model, session);
-      },
-      dense: async () => {
-        const dense = await denseModel(key, options);
-        releases.unshift(() => dense.dispose());
-        return modelTimer(dense, inputs);
-      },
+    const about: Record<string, string> = {}, absent: Record<string, string> = {};
+    const own: Readonly<Record<OwnPeer, () => Timer | Promise<Timer>>> = {
+      onnxruntime: () => onnxRuntimeTimer(model, released(openOnnxRuntime({ ...w.source }, named, model.outputs, { threads }))),
+      dense: async () => modelTimer(released(await denseModel(key, options)), inputs),
+      'one-thread': async () => modelTimer(released(await loadTimed({ ...place, threads: 1 })), inputs),
     };
-    // a dense row is its own dense code; of a model that came sparse there is no dense form
-    const wanted = options.peers.filter((p) => p === 'onnxruntime' || (key.pattern !== 'dense' && key.pattern !== AS_TRAINED));
-    const timers = [modelTimer(model, inputs)];
-    for (const p of wanted) timers.push(await peers[p]());
-    if (options.cpu !== undefined) pin(options.cpu);
-    const peaks = measurePeaks(options.peaksProgram, options.cpu), rounds = affordableRounds(timers, options);
+    const job = (): Job => ({ model: modelPath(w.source, work), inputs: named, outputs: model.outputs, batch: key.batch, threads, ...(key.cpu === undefined ? {} : { isa: key.cpu }) });
+    const python = (name: PythonPeerName): Timer | undefined => {
+      const environment = options.environments[name] ?? { absent: 'its environment has not been made' };
+      try {
+        if ('absent' in environment) throw new Error(environment.absent);
+        const engine = released(startPeer(name, environment.python, job(), work, cpus));
+        check(engine.outputs, expected);
+        about[name] = engine.about;
+        return engine;
+      } catch (error) {
+        absent[name] = error instanceof Error ? error.message : String(error);
+        return undefined;
+      }
+    };
+    const peers: { readonly name: PeerName; readonly timer: Timer }[] = [];
+    for (const name of peersOf(key, options)) {
+      const timer = isPythonPeer(name) ? python(name) : await own[name]();
+      if (timer) peers.push({ name, timer });
+    }
+    const timers = [modelTimer(model, inputs), ...peers.map((p) => p.timer)];
+    const peaks = measurePeaks(options.peaksProgram, options.cpus?.[0]), rounds = affordableRounds(timers, options);
     const [ours, ...theirs] = timeSideBySide(timers, { rounds, blockSeconds: options.blockSeconds });
     return {
       status: 'measured', pruned: w.pruned, weights: w.counts ? { elements: w.counts.elements, nonZeros: w.counts.nonZeros } : zerosOf(graph), macs: w.counts?.macs ?? null,
       unfit: [...w.unfit], ...checked, layers: layersOf(model.manifest), spc_us: ours!.seconds * 1e6,
-      peers: Object.fromEntries(wanted.map((p, i) => [p, { us: theirs[i]!.seconds * 1e6, ratio: honestRatio(ours!, theirs[i]!) }])), rounds, peaks, compile,
+      peers: Object.fromEntries(peers.map((p, i) => [p.name, { us: theirs[i]!.seconds * 1e6, ratio: honestRatio(ours!, theirs[i]!) }])), absent, about, rounds, peaks, compile,
     };
   } finally {
     for (const release of releases) release();

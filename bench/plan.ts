@@ -1,6 +1,6 @@
 /** Which rows there are: networks by patterns by batch, single layers, real models; and the goals set for some of them. */
 import { modelFile, modelNamed } from '../test/models/models.js';
-import { sameRow, type MeasuredRow, type RowKey } from './results.js';
+import { sameRow, threadsOf, type MeasuredRow, type RowKey } from './results.js';
 
 /** The pattern of models that came sparse. */
 export const AS_TRAINED = 'as trained';
@@ -56,9 +56,11 @@ export function inPlanOrder<R extends RowKey>(rows: readonly R[]): R[] {
 
 export const quickRows: readonly RowKey[] = ['lenet5', 'gsc'].flatMap((n) => rowsOf(n, 1, ['dense', 'unstructured:0.9', 'block:4x1:0.9']));
 
-/** Why a row cannot be measured on this machine; undefined where it can. */
-export const absence = (row: RowKey): string | undefined =>
-  (row.pattern === AS_TRAINED && modelFile(modelNamed(row.network)) === undefined ? `${modelNamed(row.network).file} is not here` : undefined);
+/** Why a row cannot be measured on this machine; undefined where it can. @param cpus that may be used */
+export function absence(row: RowKey, cpus: number): string | undefined {
+  if (threadsOf(row) > cpus) return `${threadsOf(row)} threads need as many CPUs, there ${cpus === 1 ? 'is one' : `are ${cpus}`}`;
+  return row.pattern === AS_TRAINED && modelFile(modelNamed(row.network)) === undefined ? `${modelNamed(row.network).file} is not here` : undefined;
+}
 
 export interface Goal {
   readonly row: RowKey;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -6,8 +6,8 @@ import { limitOf, type Peaks } from './peaks.js';
 import { allRows, goals, isMet, AS_TRAINED } from './plan.js';
 import { spread, svgPlot } from './plot.js';
 import { plots, sparsityOf } from './plots.js';
-import { readResults, sameRow, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
-import { derived, goalsTable, performancePage, rowCells, rowHead } from './tables.js';
+import { publishable, readResults, sameRow, SCHEMA_VERSION, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
+import { derived, goalsTable, peerLines, performancePage, rowCells, rowHead, rowName } from './tables.js';
 import { networks } from './networks/index.js';
 import { parsePattern } from '../compiler/sparsity/index.js';
 
@@ -15,10 +15,10 @@ const peaks: Peaks = { vectorBytes: 64, flops: 100e9, cacheBytes: [32 << 10, 1 <
 
 const measured = (more: Partial<Measured>): Measured => ({
   status: 'measured', pruned: 'every layer', weights: { elements: 1000, nonZeros: 100 }, macs: 1e6, unfit: [], maxError: 2e-6, largest: 4, layers: { sparse: 3, dense: 1, reference: 2 },
-  spc_us: 40, peers: { onnxruntime: { us: 400, ratio: 10 }, dense: { us: 360, ratio: 9 } }, rounds: 11, peaks, compile: { spc_s: 1.25, cc_s: 0.5 }, ...more,
+  spc_us: 40, peers: { onnxruntime: { us: 400, ratio: 10 }, dense: { us: 360, ratio: 9 } }, absent: {}, about: {}, rounds: 11, peaks, compile: { spc_s: 1.25, cc_s: 0.5 }, ...more,
 });
 const row = (network: string, batch: number, pattern: string, result: Row['result'] = measured({})): Row => ({ network, batch, pattern, result });
-const results = (...rows: Row[]): Results => ({ schemaVersion: 1, spc: '0.1.0', isa: 'x86-64-v4', machine: 'a CPU', onnxruntime: '1.30.0', compiler: 'gcc 12', pinnedCpu: '1', rows });
+const results = (...rows: Row[]): Results => ({ schemaVersion: SCHEMA_VERSION, spc: '0.1.0', isa: 'x86-64-v4', machine: 'a CPU', onnxruntime: '1.30.0', compiler: 'gcc 12', pinnedCpu: '1', rows });
 
 test('the limit is the larger of arithmetic and one read of the weights from where they fit', () => {
   expect(limitOf(peaks, 1e6, 1000)).toEqual({ seconds: 2e-5, bound: 'multiply-adds' });
@@ -51,6 +51,35 @@ test('results are read back as written; a row replaces its predecessor', () => {
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test('a file of the first version is read; other versions are not', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'spc-results-')), file = join(dir, 'r.json'), { absent: _, about: __, ...former } = measured({});
+  const write = (version: number): void => writeFileSync(file, JSON.stringify({ ...results(row('gsc', 1, 'dense', former as Measured)), schemaVersion: version }));
+  try {
+    write(1);
+    expect(readResults(file)).toEqual(results(row('gsc', 1, 'dense')));
+    write(SCHEMA_VERSION + 1);
+    expect(() => readResults(file)).toThrow();
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('rows differ by threads and instruction set; one thread is what no number means', () => {
+  const key = { network: 'gsc', batch: 1, pattern: 'dense' };
+  expect(sameRow(key, { ...key, threads: 1 })).toBe(true);
+  expect(sameRow(key, { ...key, threads: 2 })).toBe(false);
+  expect(sameRow(key, { ...key, cpu: 'x86-64-v3' })).toBe(false);
+  expect([rowName(key), rowName({ ...key, threads: 2, cpu: 'x86-64-v3' })]).toEqual(['gsc', 'gsc, x86-64-v3, 2 threads']);
+});
+
+test('figures that may not be published are told, not written', () => {
+  const all = row('gsc', 1, 'dense', measured({ peers: { onnxruntime: { us: 400, ratio: 10 }, openvino: { us: 300, ratio: 7 }, deepsparse: { us: 123, ratio: 3 } }, about: { deepsparse: 'DeepSparse 1.8.0' }, absent: { tvm: 'no wheel' } }));
+  expect(peerLines(all)).toEqual(['    OpenVINO: 300 us, ratio 7.00', '    DeepSparse: 123 us, ratio 3.00 (DeepSparse 1.8.0)', '    TVM: no wheel']);
+  const { result } = publishable(all);
+  expect(result).toMatchObject({ peers: { onnxruntime: { us: 400 }, openvino: { us: 300 } }, absent: { tvm: 'no wheel' } });
+  expect(JSON.stringify(result)).not.toMatch(/deepsparse/i);
 });
 
 test('the plan names networks and patterns that exist, each row once, and holds every goal', () => {

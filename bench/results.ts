@@ -1,8 +1,9 @@
-/** The file of results: one record a row, written after every row. */
+/** The file of results: one record a row, written after every row. Figures of peers that may not be published are not in it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { peaksSchema } from './peaks.js';
+import { mayPublish } from './peers/index.js';
 
 const count = z.number().int().nonnegative();
 
@@ -22,6 +23,10 @@ const measuredSchema = z.object({
   spc_us: z.number().positive(),
   /** Time and ratio (peer / spc, above 1 spc is faster) of every peer in the same process. */
   peers: z.record(z.string(), z.object({ us: z.number().positive(), ratio: z.number().positive() })),
+  /** Peers that did not run, and why. */
+  absent: z.record(z.string(), z.string()).default({}),
+  /** Version and settings of peers that say them. */
+  about: z.record(z.string(), z.string()).default({}),
   rounds: count,
   peaks: peaksSchema,
   compile: z.object({ spc_s: z.number(), cc_s: z.number() }),
@@ -31,11 +36,18 @@ const rowSchema = z.object({
   network: z.string(),
   batch: count,
   pattern: z.string(),
+  /** Instruction set that is compiled for, where not the machine's own. */
+  cpu: z.enum(['x86-64-v3', 'x86-64-v4']).optional(),
+  /** Where not one. */
+  threads: count.optional(),
   result: z.discriminatedUnion('status', [measuredSchema, z.object({ status: z.literal('failed'), problem: z.string() })]),
 });
 
+export const SCHEMA_VERSION = 2;
+
 const resultsSchema = z.object({
-  schemaVersion: z.literal(1),
+  // version 1 had no rows with `cpu` or `threads`, nor `absent` and `about`: it reads as version 2
+  schemaVersion: z.union([z.literal(1), z.literal(SCHEMA_VERSION)]).transform(() => SCHEMA_VERSION),
   spc: z.string(),
   isa: z.string(),
   machine: z.string(),
@@ -55,8 +67,10 @@ export type RowResult = Row['result'];
 export const rowResultSchema = rowSchema.shape.result;
 
 /** What identifies a row. */
-export type RowKey = Pick<Row, 'network' | 'batch' | 'pattern'>;
-export const sameRow = (a: RowKey, b: RowKey): boolean => a.network === b.network && a.batch === b.batch && a.pattern === b.pattern;
+export type RowKey = Pick<Row, 'network' | 'batch' | 'pattern' | 'cpu' | 'threads'>;
+export const threadsOf = ({ threads = 1 }: Pick<Row, 'threads'>): number => threads;
+export const sameRow = (a: RowKey, b: RowKey): boolean =>
+  a.network === b.network && a.batch === b.batch && a.pattern === b.pattern && a.cpu === b.cpu && threadsOf(a) === threadsOf(b);
 export const isMeasured = (r: Row): r is MeasuredRow => r.result.status === 'measured';
 
 export const readResults = (path: string): Results | undefined => (existsSync(path) ? resultsSchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined);
@@ -67,6 +81,13 @@ export function writeResults(path: string, results: Results): void {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(`${path}.new`, `${JSON.stringify(about, null, 2).slice(0, -2)},\n  "rows": [\n${rows.map((r) => `    ${JSON.stringify(r)}`).join(',\n')}\n  ]\n}\n`);
   renameSync(`${path}.new`, path);
+}
+
+/** The row without what may not be written down. */
+export function publishable(row: Row): Row {
+  if (row.result.status !== 'measured') return row;
+  const kept = <T>(record: Readonly<Record<string, T>>): Record<string, T> => Object.fromEntries(Object.entries(record).filter(([peer]) => mayPublish(peer)));
+  return { ...row, result: { ...row.result, peers: kept(row.result.peers), absent: kept(row.result.absent), about: kept(row.result.about) } };
 }
 
 /** Replaces the row, or adds it at the end. */

@@ -2,7 +2,8 @@
 import { median } from '../compiler/cli/timing.js';
 import { AS_TRAINED, goals, inPlanOrder, isLayer, isMet } from './plan.js';
 import { limitOf } from './peaks.js';
-import { isMeasured, sameRow, type MeasuredRow, type Results, type Row } from './results.js';
+import { isPythonPeer, pythonPeers } from './peers/index.js';
+import { isMeasured, sameRow, threadsOf, type MeasuredRow, type Results, type Row, type RowKey } from './results.js';
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 export const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string => [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
@@ -31,14 +32,27 @@ export const rowHead = ['network', 'batch', 'pattern', 'non-zeros', 'ORT', 'spc'
 /** Kernels that a model got: sparse / dense / plain loop nests. */
 const layers = ({ result: { layers: l } }: MeasuredRow): string => `${l.sparse}/${l.dense}/${l.reference}`;
 
+/** The network, and what is not as in most rows. */
+export const rowName = (key: RowKey): string => [key.network, ...(key.cpu === undefined ? [] : [key.cpu]), ...(threadsOf(key) > 1 ? [`${threadsOf(key)} threads`] : [])].join(', ');
+
 export function rowCells(row: Row): string[] {
-  const { network, batch, pattern } = row, key = [network, String(batch), pattern];
+  const key = [rowName(row), String(row.batch), row.pattern];
   if (!isMeasured(row)) return [...key, `failed: ${row.result.status === 'failed' ? row.result.problem.split('\n')[0]!.replaceAll('|', '\\|').slice(0, 120) : ''}`, ...rowHead.slice(4).map(() => '')];
   const { result } = row, d = derived(row), ort = result.peers['onnxruntime'];
   return [
     ...key, percent(result.weights.nonZeros / result.weights.elements), ort ? time(ort.us) : '', time(result.spc_us), ratio(ort?.ratio), ratio(result.peers['dense']?.ratio),
     d ? d.gflops.toPrecision(3) : '', d ? percent(d.ofLimit) : '', d?.bound ?? '', (result.maxError / result.largest).toExponential(0), layers(row),
     result.compile.spc_s.toFixed(1), result.compile.cc_s.toFixed(1),
+  ];
+}
+
+/** What other engines than those of {@link rowCells} say of a row, for the terminal. */
+export function peerLines({ result }: Row): string[] {
+  if (result.status !== 'measured') return [];
+  const line = (peer: string, text: string): string => `    ${isPythonPeer(peer) ? pythonPeers[peer].title : peer}: ${text}`;
+  return [
+    ...Object.entries(result.peers).filter(([peer]) => peer !== 'onnxruntime' && peer !== 'dense').map(([peer, p]) => line(peer, `${time(p.us)}, ratio ${ratio(p.ratio)}${result.about[peer] === undefined ? '' : ` (${result.about[peer]})`}`)),
+    ...Object.entries(result.absent).map(([peer, why]) => line(peer, why)),
   ];
 }
 

@@ -58,8 +58,14 @@ function allowedCpus(): string | undefined {
   }
 }
 
+/** The CPUs that this process may run on, one by one; none where that cannot be known. */
+export const allowedCpuNumbers = (): string[] => (allowedCpus()?.split(',') ?? []).flatMap((range) => {
+  const [first, last = first] = range.split('-').map(Number) as [number, number?];
+  return Array.from({ length: last - first + 1 }, (_, i) => String(first + i));
+});
+
 /** The last CPU that this process may run on (the first ones serve interrupts), or undefined where that cannot be known. */
-export const lastAllowedCpu = (): string | undefined => allowedCpus()?.split(/[,-]/).pop()?.trim();
+export const lastAllowedCpu = (): string | undefined => allowedCpuNumbers().at(-1);
 
 /** Runs `work` with this thread on one CPU, where the program taskset is there to put it. */
 export function pinned<T>(work: () => T): T {
