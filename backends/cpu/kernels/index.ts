@@ -1,6 +1,7 @@
 /** The CPU's own schedules for the hot operators. */
 import type { KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
+import { blocksRule } from './blocks/rule.js';
 import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
@@ -10,5 +11,5 @@ import { streamRule } from './stream/rule.js';
 import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [blocksRule(isa), convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
   softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), streamRule(isa), ...tileRules(isa)];

@@ -36,7 +36,7 @@ interface Problem {
 }
 
 /** `t` with all dimensions but the last as one: a tensor of y's shape, or one that varies along its last dimension at most. */
-function asRows(t: TensorRef, y: TensorRef): TensorRef | undefined {
+export function asRows(t: TensorRef, y: TensorRef): TensorRef | undefined {
   if (!isContiguous(t)) return undefined;
   const last = t.shape.at(-1) ?? 1, rows = elementCount(t.shape) / last;
   const full = t.shape.length === y.shape.length && t.shape.every((d, i) => d === y.shape[i]);

@@ -1,0 +1,32 @@
+/** Predicted time of a product of blocks. */
+import type { Isa } from '../../isa.js';
+import type { BlockCounts } from './columns.js';
+import { stripsOf, type Image, type Strips } from './strips.js';
+import { partsOf } from './sums.js';
+
+/** Cycles of a block row of a strip beside its blocks: a loop's end that is not foreseen, and the first loads. */
+const BLOCK_ROW = 24;
+/** Bytes of weights that stay in the first cache, and bytes a cycle from the second and from beyond it. */
+const FIRST_CACHE = 24_000, SECOND_CACHE = 700_000, SECOND_RATE = 32, FAR_RATE = 22;
+
+/** Points in registers at a time, where `vectors` vectors of outputs share a column. */
+const mostPoints = (isa: Isa, vectors: number): number =>
+  (vectors === 1 ? Math.min(28, isa.registers - 2) : Math.max(1, Math.floor((isa.registers - 1 - vectors) / vectors)));
+
+/** How blocks of `width` outputs are summed, and the cycles that takes. */
+export function planBlocks(isa: Isa, image: Image, blocks: BlockCounts, width: number, channels: number): { readonly strips: Strips; readonly nanoseconds: number; readonly bytes: number } {
+  const vectors = width / isa.lanes, strips = stripsOf(image, mostPoints(isa, vectors)), blockRows = Math.ceil(channels / width);
+  const count = blocks.full + blocks.partial, bytes = count * (4 * width + 2) + 8 * blockRows;
+  let cycles = 0;
+  for (const r of strips.rows) {
+    for (const c of strips.columns) {
+      const points = r.size * c.size * image.window[0] * image.window[1], sums = points * vectors;
+      const chain = (isa.latency * sums) / (sums * partsOf(isa, sums));
+      const multiply = Math.max(sums / isa.fma.full, chain), loads = (points + 1) / isa.loads.narrow + vectors / isa.loads.full;
+      const step = Math.max(multiply, loads, 1) + 0.25, masked = Math.max(multiply + sums / 2, loads, chain) + vectors + 0.25;
+      const memory = bytes <= FIRST_CACHE ? 0 : bytes / (bytes <= SECOND_CACHE ? SECOND_RATE : FAR_RATE);
+      cycles += image.images * r.count * c.count * (Math.max(blocks.full * step + blocks.partial * masked, memory) + blockRows * (BLOCK_ROW + 2 * r.size * c.size * vectors));
+    }
+  }
+  return { strips, bytes, nanoseconds: cycles / isa.clock };
+}

@@ -1,0 +1,140 @@
+/** Products whose zeros leave blocks of neighbouring outputs with a common column: lanes are outputs, as in dense code, and columns are listed. */
+import { newArray, type DenseTensor } from '../../../../compiler/ir/tensor.js';
+import { elementCount } from '../../../../compiler/ir/types.js';
+import { add, asIndex, constant, forLoop, ifStmt, load, mul, or, compare, ref, store, sub } from '../../../../compiler/kir/build.js';
+import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
+import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
+import type { LayerChoice } from '../../../../compiler/plan/types.js';
+import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import type { Isa } from '../../isa.js';
+import { asRows } from '../matmul.js';
+import { pooledConv, pooledEpilogue } from '../pool-fusion.js';
+import { outputOf } from '../vector.js';
+import { columnsOf, countBlocks, packBlocks, type BlockColumns } from './columns.js';
+import { planBlocks } from './cost.js';
+import { blockProduct, columnOffset, type BlockProduct } from './product.js';
+import { buildBlockSums, type BlockParams } from './sums.js';
+import type { Strips } from './strips.js';
+
+/** Weights of more bytes than this are read once, and all strips pass by them. */
+const LARGE_WEIGHTS = 400_000;
+
+interface Chosen {
+  readonly width: number;
+  readonly strips: Strips;
+  readonly nanoseconds: number;
+  readonly bytes: number;
+  readonly blocks: number;
+  readonly full: boolean;
+}
+
+/** The best number of outputs that share a column: one vector, or more where the broadcast is an instruction of its own. */
+export function chooseWidth(isa: Isa, { product, image }: BlockProduct): Chosen | undefined {
+  const widths = [1, 2, 4].map((v) => v * isa.lanes).filter((w, i) => i === 0 || (w <= 32 && w <= product.rows));
+  const options = widths.flatMap((width): Chosen[] => {
+    if (product.group > 1 && (product.rows / product.group) % width !== 0) return [];
+    const blocks = countBlocks(product, width);
+    if (blocks.full + blocks.partial === 0) return [];
+    return [{ width, ...planBlocks(isa, image, blocks, width, product.rows), blocks: blocks.full + blocks.partial, full: blocks.partial === 0 }];
+  });
+  return options.reduce<Chosen | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
+}
+
+/** Columns as distances in x, in the narrowest type. */
+function offsetsOf(p: BlockProduct, { columns, starts }: BlockColumns, width: number): DenseTensor {
+  const rowsPerGroup = p.product.rows / p.product.group, at = new Uint32Array(columns.data.length);
+  for (let b = 0; b + 1 < starts.data.length; b++) {
+    for (let i = Number(starts.data[b]); i < Number(starts.data[b + 1]); i++) at[i] = columnOffset(p, Number(columns.data[i]), Math.floor((b * width) / rowsPerGroup));
+  }
+  const dtype = at.every((o) => o < 0x10000) ? 'u16' : 'u32', data = newArray(dtype, at.length);
+  at.forEach((o, i) => { data[i] = o; });
+  return { kind: 'dense', dtype, shape: [at.length], data };
+}
+
+/** x with the zeros around it that windows cover. */
+function copyPadded(k: KernelBuilder, { image, source }: BlockProduct, x: TensorRef): { readonly name: string; readonly copy: Stmt[] } {
+  const { channels: c, height, width } = image, name = k.scratch('padded', 'f32', image.images * height * width * c);
+  const left = source.before[1] * c, filled = Math.min(source.width * c, width * c - left);
+  const copy = k.forEach([image.images, height], ([n, y]) => {
+    const to = k.let('to', mul(add(mul(n!, height), y!), width * c)), row = k.let('row', sub(y!, source.before[0])), i = k.name('i');
+    const zeros = (first: number, end: number): Stmt[] => (first < end ? [forLoop(i, end, [store(name, add(to.ref, ref(i)), constant('f32', 0))], {}, first)] : []);
+    const from = k.let('start', add(mul(add(mul(n!, source.height), row.ref), source.width * c), x.offset));
+    return [
+      to.declare, row.declare,
+      ifStmt(or(compare('lt', row.ref, 0), compare('ge', row.ref, source.height)), zeros(0, width * c), [
+        from.declare, ...zeros(0, left), forLoop(i, filled, [store(name, add(add(to.ref, left), ref(i)), load(x.param, 'f32', add(from.ref, ref(i))))]), ...zeros(left + filled, width * c),
+      ]),
+    ];
+  });
+  return { name, copy };
+}
+
+interface Tensors {
+  readonly x: TensorRef;
+  readonly y: TensorRef;
+  readonly epilogue: BoundEpilogue | undefined;
+}
+
+/** The results as rows of channels, where the epilogue's operands can be read like that. */
+function rowsOf({ y, epilogue }: Tensors): { readonly y: TensorRef; readonly epilogue: BoundEpilogue | undefined } | undefined {
+  const rows = asRows(y, y), inputs = epilogue?.inputs.map((t) => asRows(t, y)) ?? [];
+  return !rows || inputs.some((t) => t === undefined) ? undefined : { y: rows, epilogue: epilogue && { expr: epilogue.expr, inputs: inputs as TensorRef[] } };
+}
+
+function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: Tensors): Stmt[] {
+  const parts = packBlocks(p.product, chosen.width).map((part): BlockParams => {
+    const offsets = offsetsOf(p, part, chosen.width);
+    return {
+      masked: part.masked, longest: part.longest, values: k.constant('blocks', part.values), starts: k.constant('starts', part.starts),
+      offsets: { name: k.constant('offsets', offsets), dtype: offsets.dtype as 'u16' | 'u32' },
+    };
+  });
+  const { y, epilogue } = rowsOf(t)!, padded = p.source.padded ? copyPadded(k, p, t.x) : undefined;
+  const origin: Expr = padded ? asIndex(0) : asIndex(t.x.offset);
+  return [...(padded?.copy ?? []), ...buildBlockSums(k, {
+    isa, x: padded?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts,
+    output: outputOf(y, 'f32', epilogue), blocksOutside: chosen.bytes > LARGE_WEIGHTS,
+  })];
+}
+
+const noWeights: DenseTensor = { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) };
+
+const described = ({ product }: BlockProduct, { width, blocks, full }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
+  const all = columnsOf(product) * Math.ceil(product.rows / width);
+  return {
+    status: blocks < all ? 'sparse-kernel' : 'dense-kernel', kernel: `blocks ${width}x1`,
+    reason: `${(100 * (1 - blocks / all)).toFixed(1)} % of the blocks of ${width} outputs with one column are zero${full ? '' : ', others in part'}: ${blocks} vectors of weights`,
+  };
+};
+
+/** A product whose columns are listed for each block of outputs. */
+export function blocksRule(isa: Isa): KernelRule {
+  const candidates = ({ graph, node, inputs, outputs, epilogue }: KernelRequest): KernelCandidate[] => {
+    const x = inputs[0], y = outputs[0];
+    if ((node.kind !== 'conv' && node.kind !== 'matmul') || !x || !y || elementCount(y.shape) === 0 || !isContiguous(x) || !rowsOf({ x, y, epilogue })) return [];
+    const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseWidth(isa, p);
+    if (typeof p === 'string' || !chosen) return [];
+    return [{
+      choice: described(p, chosen), nanoseconds: chosen.nanoseconds, pack: () => new Map([[1, noWeights]]),
+      build: (k) => build(k, isa, p, chosen, { x, y, epilogue }),
+    }];
+  };
+  return { name: 'blocks', candidates };
+}
+
+/** The same with the pool behind a convolution: of a window's sums only the maximum leaves the registers. */
+export function pooledBlocksRule(isa: Isa): KernelRule {
+  const candidates = (request: KernelRequest): KernelCandidate[] => {
+    const { graph, node, outputs: [y] } = request, pool = pooledConv(graph, node);
+    if (!pool || !y || elementCount(y.shape) === 0) return [];
+    const p = blockProduct(graph, pool.conv, { window: pool.window, shape: y.shape }), chosen = typeof p === 'string' ? undefined : chooseWidth(isa, p);
+    if (typeof p === 'string' || !chosen) return [];
+    const choice = described(p, chosen);
+    return [{
+      choice: { ...choice, kernel: `${choice.kernel} pooled`, reason: `${choice.reason}; the maximum of ${pool.window.join('x')} sums is taken in registers` },
+      nanoseconds: chosen.nanoseconds, absorbs: [pool.conv],
+      build: (k) => build(k, isa, p, chosen, { x: k.operand(pool.conv.inputs[0]!, 'x'), y, epilogue: pooledEpilogue(k, request, pool) }),
+    }];
+  };
+  return { name: 'pooled blocks', candidates };
+}
