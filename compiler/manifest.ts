@@ -4,7 +4,7 @@ import type { Diagnostic } from './diagnostics/diagnostic.js';
 import { bytesOfType } from './ir/analysis.js';
 import { dtypes, type DType } from './ir/dtype.js';
 import { isRejected, type LayoutDecision, type LayoutOption, type RejectedOption } from './ir/layout-choice.js';
-import type { Plan, PlanPort, PlanStep } from './plan/types.js';
+import { nonZeroMacs, type Plan, type PlanPort } from './plan/types.js';
 
 const count = z.number().int().nonnegative();
 const list = <T extends z.ZodType>(item: T) => z.array(item).readonly();
@@ -93,9 +93,6 @@ function candidatesOf({ chosen, others, reason }: LayoutDecision): Candidate[] {
   });
   return [row(chosen, reason), ...others.map((o) => row(o, isRejected(o) ? o.reason : lost(o)))];
 }
-
-/** Each weight takes part in as many multiply-adds as any other. */
-const nonZeroMacs = ({ macs, weights }: PlanStep): number => (weights && weights.elements > 0 ? Math.round((macs * weights.nonZeros) / weights.elements) : macs);
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 

@@ -5,7 +5,7 @@ import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
 import { binarySource, cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude } from '../../compiler/emit/weights.js';
 import { commentSafe, Writer } from '../../compiler/emit/writer.js';
-import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
+import { nonZeroMacs, worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cDialect } from './dialect.js';
 import type { Isa } from './isa.js';
@@ -15,8 +15,10 @@ import { streamFiles, streamPrefix } from './streams.js';
 
 /** Kernels per C file when there are many, so that a build runs in parallel and a compiler's memory stays small. */
 const LINES_PER_FILE = 6000;
-/** Below this much work (multiply-adds or elements) a step is not shared among threads: waking them costs more. */
-const PARALLEL_WORK = 40_000;
+/** Shorter steps are not shared among threads: a barrier costs a quarter of a microsecond, and what another core wrote last comes slowly. */
+const PARALLEL_NANOSECONDS = 1500;
+/** Multiply-adds or elements a nanosecond where a step has no prediction. */
+const UNKNOWN_RATE = 16;
 
 interface Addressing {
   /** C expression for a buffer, of the pointer type that a parameter of `dtype` has. */
@@ -70,8 +72,10 @@ function emitKernel(step: PlanStep, name: string): EmittedStep {
   };
 }
 
-const isParallel = (step: PlanStep, phase: Phase): boolean =>
-  phase.extent !== undefined && phase.extent > 1 && Math.max(step.macs, ...step.kernel.params.filter((p) => p.role === 'out').map((p) => p.size)) >= PARALLEL_WORK;
+/** How long a step takes: of products, only what is not zero counts. */
+const timeOf = (step: PlanStep): number => step.nanoseconds ?? Math.max(nonZeroMacs(step), ...step.kernel.params.filter((p) => p.role === 'out').map((p) => p.size)) / UNKNOWN_RATE;
+
+const isParallel = (step: PlanStep, phase: Phase): boolean => phase.extent !== undefined && phase.extent > 1 && timeOf(step) >= PARALLEL_NANOSECONDS;
 
 /** The function that spc_for calls: it unpacks its pointers and runs the range. */
 function taskFunction(step: PlanStep, e: EmittedStep['phases'][number]): string {

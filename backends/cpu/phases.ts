@@ -1,5 +1,5 @@
-/** The CPU's phases: those of parallel loops become functions of a range, so that threads can share them. */
-import { asIndex, ref } from '../../compiler/kir/build.js';
+/** The CPU's phases: parallel loops and ranges become functions of a part of their units, so that threads can share them. */
+import { asIndex, rangeBegin, rangeEnd } from '../../compiler/kir/build.js';
 import { constantOf, kernelPhases, type ForStmt } from '../../compiler/kir/phases.js';
 import type { Expr, Kernel, Stmt } from '../../compiler/kir/types.js';
 
@@ -14,14 +14,15 @@ export interface Phase {
 function ranged(loop: ForStmt): { readonly extent: number; readonly loop: Stmt } {
   const extent = Math.ceil(constantOf(loop.to)! / loop.step);
   const scale = (e: Expr): Expr => (loop.step === 1 ? e : { kind: 'binary', op: 'mul', a: e, b: asIndex(loop.step), type: e.type });
-  const last: Expr = scale(ref('end'));
+  const last: Expr = scale(rangeEnd);
   const to: Expr = constantOf(loop.to)! % loop.step === 0 ? last : { kind: 'binary', op: 'min', a: last, b: loop.to, type: loop.to.type };
-  return { extent, loop: { ...loop, from: scale(ref('begin')), to } };
+  return { extent, loop: { ...loop, from: scale(rangeBegin), to } };
 }
 
 export const splitPhases = (kernel: Kernel): Phase[] =>
-  kernelPhases(kernel).map(({ suffix, tables, body, loop }) => {
+  kernelPhases(kernel).map(({ suffix, tables, body, loop, range: units }) => {
+    if (units) return { suffix, extent: units.extent, body: [...tables, ...units.body] };
     if (!loop) return { suffix, body: [...tables, ...body] };
-    const range = ranged(loop);
-    return { suffix, extent: range.extent, body: [...tables, range.loop] };
+    const { extent, loop: part } = ranged(loop);
+    return { suffix, extent, body: [...tables, part] };
   });

@@ -7,6 +7,7 @@ const hasLoop = (s: Stmt): boolean => {
   switch (s.kind) {
     case 'for': return !s.attrs.unroll || s.body.some(hasLoop);
     case 'while': return true;
+    case 'range': return s.body.some(hasLoop);
     case 'if': return s.then.some(hasLoop) || s.else.some(hasLoop);
     default: return false;
   }

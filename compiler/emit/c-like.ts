@@ -198,6 +198,12 @@ export class CLikePrinter {
         });
         break;
       }
+      case 'range':
+        w.block('', () => {
+          w.line(`const ${this.dialect.value.index} begin = 0, end = ${s.extent};`);
+          this.statements(w, s.body);
+        });
+        break;
       case 'while': w.block(`while (${this.expr(s.cond)})`, () => this.statements(w, s.body)); break;
       case 'if':
         w.block(`if (${this.expr(s.cond)})`, () => this.statements(w, s.then));

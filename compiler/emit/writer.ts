@@ -7,9 +7,9 @@ export class Writer {
     this.lines.push(text === '' ? '' : '  '.repeat(this.depth) + text);
     return this;
   }
-  /** `head {`, the body one level deeper, `}` and `tail`. */
+  /** `head {` (or just a brace), the body one level deeper, `}` and `tail`. */
   block(head: string, body: () => void, tail = ''): this {
-    this.line(`${head} {`);
+    this.line(head === '' ? '{' : `${head} {`);
     this.depth++;
     body();
     this.depth--;

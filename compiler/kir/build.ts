@@ -109,6 +109,9 @@ export const hsum = (a: Expr): Expr => ({ kind: 'hsum', a, type: scalar(a.type.d
 
 export const forLoop = (name: string, to: IndexLike, body: readonly Stmt[], attrs: LoopAttrs = {}, from: IndexLike = 0, step = 1): Stmt =>
   ({ kind: 'for', name, from: asIndex(from), to: asIndex(to), step, attrs, body });
+/** Units of the enclosing range that its body does: from the first of these up to the second. */
+export const rangeBegin = ref('begin'), rangeEnd = ref('end');
+export const range = (extent: number, body: readonly Stmt[]): Stmt => ({ kind: 'range', extent, body });
 export const letStmt = (name: string, value: Expr): Stmt => ({ kind: 'let', name, value });
 export const varStmt = (name: string, value: Expr): Stmt => ({ kind: 'var', name, value });
 export const assign = (name: string, value: Expr): Stmt => ({ kind: 'assign', name, value });

@@ -1,21 +1,23 @@
 /**
  * Splits a kernel at its top level into phases that can run one after the other with a barrier in between: a phase is one
- * parallel loop, or a run of other statements. What shares a phase's iterations among workers (CPU threads, CUDA threads) is
+ * parallel loop, one range, or a run of other statements. What shares a phase's iterations among workers (CPU threads, CUDA threads) is
  * the target's business.
  */
 import type { Expr, Kernel, Stmt } from './types.js';
 
 export type ForStmt = Extract<Stmt, { kind: 'for' }>;
+export type RangeStmt = Extract<Stmt, { kind: 'range' }>;
 
 export interface KernelPhase {
   /** Distinguishes the phases of one kernel in function names; empty where there is one only. */
   readonly suffix: string;
   /** Constant tables that the phase may read. */
   readonly tables: readonly Stmt[];
-  /** The phase's statements; exactly `[loop]` where it has a parallel loop. */
+  /** The phase's statements; exactly `[loop]` where it has a parallel loop, `[range]` where it is a range. */
   readonly body: readonly Stmt[];
   /** A parallel loop from 0 to a constant. */
   readonly loop?: ForStmt;
+  readonly range?: RangeStmt;
 }
 
 export const constantOf = (e: Expr): number | undefined => (e.kind === 'const' ? Number(e.value) : undefined);
@@ -37,9 +39,9 @@ export function kernelPhases(kernel: Pick<Kernel, 'body'>): KernelPhase[] {
     serial = [];
   };
   for (const s of rest) {
-    if (isDivisible(s)) {
+    if (isDivisible(s) || s.kind === 'range') {
       flush();
-      phases.push({ tables, body: [s], loop: s });
+      phases.push({ tables, body: [s], ...(s.kind === 'range' ? { range: s } : { loop: s }) });
     } else serial.push(s);
   }
   flush();

@@ -177,6 +177,11 @@ export function jsFunctionBody(body: readonly Stmt[], params: ReadonlyMap<string
         block(s.body, `${pad}  `);
         lines.push(`${pad}}`);
         break;
+      case 'range':
+        lines.push(`${pad}{`, `${pad}  const begin = 0, end = ${s.extent};`);
+        block(s.body, `${pad}  `);
+        lines.push(`${pad}}`);
+        break;
       case 'while':
         lines.push(`${pad}while (${expr(s.cond)}) {`);
         block(s.body, `${pad}  `);

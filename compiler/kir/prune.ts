@@ -8,6 +8,7 @@ function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
     switch (s.kind) {
       case 'for': visit(s.from); visit(s.to); eachExpr(s.body, visit); break;
       case 'while': visit(s.cond); eachExpr(s.body, visit); break;
+      case 'range': eachExpr(s.body, visit); break;
       case 'if': visit(s.cond); eachExpr(s.then, visit); eachExpr(s.else, visit); break;
       case 'let': case 'var': case 'assign': visit(s.value); break;
       case 'store': visit(s.index); visit(s.value); break;
@@ -21,7 +22,7 @@ function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
 function buffersPassed(body: readonly Stmt[]): string[] {
   return body.flatMap((s) => {
     switch (s.kind) {
-      case 'for': case 'while': return buffersPassed(s.body);
+      case 'for': case 'while': case 'range': return buffersPassed(s.body);
       case 'if': return [...buffersPassed(s.then), ...buffersPassed(s.else)];
       case 'call': return s.args.flatMap((a) => (a.kind === 'pointer' ? [a.buffer] : []));
       default: return [];
@@ -45,7 +46,7 @@ function keep(body: readonly Stmt[], read: ReadonlySet<string>): Stmt[] {
     switch (s.kind) {
       case 'let': return read.has(s.name) ? [s] : [];
       case 'array': return s.init && !read.has(s.name) ? [] : [s];
-      case 'for': case 'while': return [{ ...s, body: keep(s.body, read) }];
+      case 'for': case 'while': case 'range': return [{ ...s, body: keep(s.body, read) }];
       case 'if': return [{ ...s, then: keep(s.then, read), else: keep(s.else, read) }];
       default: return [s];
     }
@@ -53,7 +54,7 @@ function keep(body: readonly Stmt[], read: ReadonlySet<string>): Stmt[] {
 }
 
 const statementCount = (body: readonly Stmt[]): number =>
-  body.reduce((n, s) => n + 1 + (s.kind === 'for' || s.kind === 'while' ? statementCount(s.body) : s.kind === 'if' ? statementCount(s.then) + statementCount(s.else) : 0), 0);
+  body.reduce((n, s) => n + 1 + (s.kind === 'for' || s.kind === 'while' || s.kind === 'range' ? statementCount(s.body) : s.kind === 'if' ? statementCount(s.then) + statementCount(s.else) : 0), 0);
 
 /**
  * The statements without unread immutable locals and constant tables, until there are none: what only they read goes with them.

@@ -67,6 +67,9 @@ export interface Plan {
   readonly alignment: number;
 }
 
+/** Multiply-adds on weights that are not zero: each weight takes part in as many as any other. */
+export const nonZeroMacs = ({ macs, weights }: Pick<PlanStep, 'macs' | 'weights'>): number => (weights && weights.elements > 0 ? Math.round((macs * weights.nonZeros) / weights.elements) : macs);
+
 /** True where the planner made a step write over one of its own operands: its pointers may not be declared `restrict`. */
 export function worksInPlace(step: PlanStep): boolean {
   const key = (r: BufferRef): string => (r.kind === 'arena' ? `arena ${r.offset}` : `${r.kind} ${r.index}`);

@@ -92,3 +92,17 @@ export function productGeometry(w: Window, x: Layout, y: Layout, residual = y): 
   if (x.over === 'images' && y.over === 'images' && residual.over === 'images') return imageGeometry(w, x, y, residual);
   return 'operands and output lie in different kinds of tiles';
 }
+
+/** Elements between the first tile of `r` and that of the segment, where `y` is at `at`: same grid, own halo and pitch. */
+export function residualAt(r: Layout, y: Layout, at: number): number {
+  const vector = at / vectorStride(y);
+  if (r.over === 'pixels' && y.over === 'pixels') {
+    const grid = Math.floor(vector / phaseVectors(y)), own = vector % phaseVectors(y) - y.before;
+    return (grid * phaseVectors(r) + r.before + own) * vectorStride(r);
+  }
+  if (r.over === 'images' && y.over === 'images') {
+    const column = vector % y.columns - y.left, line = Math.floor(vector / y.columns), row = line % y.rows - y.top, group = Math.floor(line / y.rows);
+    return ((group * r.rows + row + r.top) * r.columns + column + r.left) * vectorStride(r);
+  }
+  throw new Error('SPC9003: a residual in another kind of tiles than its sum');
+}

@@ -1,34 +1,18 @@
 /** Sparse (and dense) products between tile layouts as straight-line code. */
 import { tapsOf } from '../../../../compiler/core/window.js';
-import { LANES, phaseVectors, vectorStride, type Layout } from '../../../../compiler/ir/layout.js';
+import { LANES, vectorStride } from '../../../../compiler/ir/layout.js';
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type ValueId } from '../../../../compiler/ir/types.js';
-import { add, asIndex, min, mul, nullPointer, pointer, sub } from '../../../../compiler/kir/build.js';
-import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
-import { MAX_ROWS, type StreamFunction } from '../../../../compiler/kir/stream.js';
-import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
+import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
 import { epilogueOperand, matchEpilogue, type StreamEpilogue } from './epilogue.js';
-import { chunkColumns, streamFunctions, type StreamPlan } from './functions.js';
+import { streamCalls } from './calls.js';
+import { chunkColumns, type StreamPlan } from './functions.js';
 import { productGeometry, type ProductGeometry } from './geometry.js';
 import { streamProduct, type StreamProduct } from './product.js';
 import { rowBlocks } from './row-blocks.js';
-
-/** Elements between the first tile of `r` and that of the segment, where `y` is at `at`: same grid, own halo and pitch. */
-function residualAt(r: Layout, y: Layout, at: number): number {
-  const vector = at / vectorStride(y);
-  if (r.over === 'pixels' && y.over === 'pixels') {
-    const grid = Math.floor(vector / phaseVectors(y)), own = vector % phaseVectors(y) - y.before;
-    return (grid * phaseVectors(r) + r.before + own) * vectorStride(r);
-  }
-  if (r.over === 'images' && y.over === 'images') {
-    const column = vector % y.columns - y.left, line = Math.floor(vector / y.columns), row = line % y.rows - y.top, group = Math.floor(line / y.rows);
-    return ((group * r.rows + row + r.top) * r.columns + column + r.left) * vectorStride(r);
-  }
-  throw new Error('SPC9003: a residual in another kind of tiles than its sum');
-}
 
 /** A product between tiles: what it computes, where, and what is done with it. */
 interface Described {
@@ -89,44 +73,9 @@ export function streamRule(isa: Isa): KernelRule {
       ...(residual ? { inPlace: [node.inputs.length + operand!] } : {}),
       ...(shortcut ? { absorbs: [shortcut.node] } : {}),
       finishes: true,
-      build: (k) => buildCalls(k, plan, { x, y, residual, x2: shortcut && k.operand(shortcut.node.inputs[0]!, 'x2') }),
+      // lanes outside the image are masked in the code; margins around images are not of its tiles
+      build: (k) => [...streamCalls(k, plan, { x, y, residual, x2: shortcut && k.operand(shortcut.node.inputs[0]!, 'x2') }), ...(y.layout!.over === 'pixels' ? haloStatements(k, y) : clearStatements(k, y))],
     }];
   };
   return { name: 'stream', tiles: true, candidates };
-}
-
-interface Tensors {
-  readonly x: TensorRef;
-  readonly y: TensorRef;
-  readonly residual: TensorRef | undefined;
-  /** Source of the second product. */
-  readonly x2: TensorRef | undefined;
-}
-
-/**
- * Every function of a phase on all of its segments before the next function, so that code and weights are read once; or, where a chunk's part of x
- * is too large for that, on one band of tiles after the other.
- */
-function buildCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual, x2 }: Tensors): Stmt[] {
-  const { geometry, second } = plan, { maskCount } = geometry;
-  const masks = maskCount === 0 ? undefined : k.constant('masks', { kind: 'dense', dtype: 'u16', shape: [geometry.masks.length], data: geometry.masks });
-  const calls = geometry.places.flatMap((_, phase) => {
-    const segments = geometry.segments.flatMap((s, i) => (s.phase === phase ? [{ ...s, x2: second?.geometry.segments[i]!.x ?? 0 }] : []));
-    const on = (f: StreamFunction, s: (typeof segments)[number], first: Expr, tiles: Expr): Stmt => {
-      const from = (start: number, bytes: number): Expr => add(mul(first, bytes / 4), start);
-      return k.callStream(f, pointer(x.param, from(s.x, f.steps.x)), tiles, masks === undefined ? nullPointer : pointer(masks, mul(add(first, s.masks), maskCount)),
-        x2 ? pointer(x2.param, from(s.x2, f.steps.x2)) : nullPointer, pointer(y.param, from(s.y, f.steps.y)),
-        residual ? pointer(residual.param, from(residualAt(residual.layout!, y.layout!, s.y), f.steps.r)) : nullPointer);
-    };
-    const inBands = (functions: readonly StreamFunction[], s: (typeof segments)[number], band: number): Stmt[] =>
-      k.forEach([Math.ceil(s.tiles / band)], ([i]) => functions.map((f) => on(f, s, mul(i!, band), s.tiles % band === 0 ? asIndex(band) : min(band, sub(s.tiles, mul(i!, band))))));
-    const onAll = (functions: readonly StreamFunction[], some: typeof segments): Stmt[] => functions.flatMap((f) => some.map((s) => on(f, s, asIndex(0), asIndex(s.tiles))));
-    return streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's', Math.max(...segments.map((s) => s.tiles)), segments.length).flatMap(({ functions, band }) => {
-      if (!band) return onAll(functions, segments);
-      if ('tiles' in band) return segments.flatMap((s) => inBands(functions, s, band.tiles));
-      return Array.from({ length: Math.ceil(segments.length / band.segments) }, (_, b) => onAll(functions, segments.slice(b * band.segments, (b + 1) * band.segments))).flat();
-    });
-  });
-  // lanes outside the image are masked in the code; margins around images are not of its tiles
-  return [...calls, ...(y.layout!.over === 'pixels' ? haloStatements(k, y) : clearStatements(k, y))];
 }
