@@ -5,13 +5,19 @@ import type { StreamForm } from '../../compiler/ir/layout-choice.js';
 import type { StreamFunction } from '../../compiler/kir/stream.js';
 import type { Plan, PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions } from '../types.js';
-import type { Isa } from './isa.js';
-import { assemblyFile, streamPrototypes } from './stream/assembly-file.js';
+import { fastestForm, type Isa } from './isa.js';
+import { assemblyFile, binaryBody, streamPrototypes } from './stream/assembly-file.js';
+import { avx2 } from './stream/avx2.js';
 import { encodeStreams } from './stream/encode.js';
+import { neon } from './stream/neon.js';
+import { writePieces, type PieceMachine } from './stream/pieces.js';
 import { portableFile, streamTables } from './stream/portable.js';
 
 /** What the symbols of a step's stream functions begin with. */
 export const streamPrefix = (model: string, step: PlanStep): string => `${model}_${step.kernel.name}_`;
+
+/** Writers of code for registers that are a part of a vector. */
+const pieceMachines: { readonly [C in Isa['streams']['code']]?: PieceMachine } = { avx2, neon };
 
 interface StepFunction {
   readonly step: number;
@@ -23,7 +29,7 @@ interface StepFunction {
 export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOptions): Map<string, string | Uint8Array> {
   const files = new Map<string, string | Uint8Array>(), { name: model, header } = options, symbol = `${model}_streams`;
   const all = plan.steps.flatMap((s, step) => (s.kernel.routines ?? []).map((f): StepFunction =>
-    ({ step, form: s.choice.decision?.chosen.form ?? isa.streams, function: { ...f, name: `${streamPrefix(model, s)}${f.name}` } })));
+    ({ step, form: s.choice.decision?.chosen.form ?? fastestForm(isa), function: { ...f, name: `${streamPrefix(model, s)}${f.name}` } })));
   if (all.length === 0) return files;
   files.set(`${symbol}.h`, `${top}#include <stdint.h>\n\n${streamPrototypes(all.map((f) => f.function))}`);
   const about = [...header, `The sparse products of ${model} as straight-line code: every non-zero weight is one multiply-add.`];
@@ -35,12 +41,17 @@ export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOpti
 
   const coded = all.filter((f) => f.form === 'assembly');
   if (coded.length > 0) {
-    const encoded = encodeStreams(coded.map((f) => f.function));
-    report(coded, encoded.symbols);
-    if (options.asm === 'text') files.set(`${symbol}.S`, assemblyFile(encoded, { header: about }));
-    else {
-      files.set(`${symbol}.bin`, encoded.bytes);
-      files.set(`${symbol}.S`, assemblyFile(encoded, { header: [...about, `Code and weights are in ${symbol}.bin; compile the model with --asm=text to read the instructions.`], binary: `${symbol}.bin` }));
+    const functions = coded.map((f) => f.function), pieces = pieceMachines[isa.streams.code];
+    if (pieces) {
+      const written = functions.map((f) => writePieces(pieces, f));
+      report(coded, written);
+      files.set(`${symbol}.S`, assemblyFile({ machine: pieces.processor, functions, body: (i) => written[i]!.text }, about));
+    } else {
+      const encoded = encodeStreams(functions), asText = options.asm === 'text', binary = `${symbol}.bin`;
+      report(coded, encoded.symbols);
+      if (!asText) files.set(binary, encoded.bytes);
+      files.set(`${symbol}.S`, assemblyFile({ machine: 'x86-64', functions, body: asText ? encoded.text : binaryBody(encoded.symbols, binary) },
+        asText ? about : [...about, `Code and weights are in ${binary}; compile the model with --asm=text to read the instructions.`]));
     }
   }
   const tabled = all.filter((f) => f.form === 'tables');

@@ -12,6 +12,7 @@ export type CpuName = Isa['name'] | 'native';
 
 /** The best instruction set of this machine (`native`), read from the kernel's list of CPU features. */
 export function nativeIsa(): Isa {
+  if (process.arch === 'arm64') return isas.aarch64;
   let flags: ReadonlySet<string>;
   try {
     flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.trim().split(/\s+/) ?? []);

@@ -107,7 +107,7 @@ export type EngineName = (typeof engines)[number];
 
 export const flags = {
   target: flag<TargetName>('-t, --target <name>', 'what to emit code for: cpu, cuda or fpga', oneOf(['cpu', 'cuda', 'fpga']), 'cpu'),
-  cpu: flag<CpuName>('--cpu <isa>', 'instruction set: native, x86-64-v3, x86-64-v4 or generic', oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'generic']), 'native'),
+  cpu: flag<CpuName>('--cpu <isa>', 'instruction set: native, x86-64-v3, x86-64-v4, aarch64 or generic', oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'aarch64', 'generic']), 'native'),
   output: flag<string>('-o, --output <path>', 'where to write: a folder for emitted files, a file for a model', text),
   name: flag<string>('--name <identifier>', 'prefix of every emitted C symbol (default: the file\'s name)', (t) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(t)) throw new BadFlagValue(`'${t}' is not a C identifier of at most 64 characters`);
@@ -116,7 +116,7 @@ export const flags = {
   weights: flag<EmitOptions['weights']>('--weights <where>', 'auto: C arrays where small, a linked binary where large; embed: always C arrays; file: loaded at run time', oneOf(['auto', 'embed', 'file']), 'auto'),
   dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
   bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
-  asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble', oneOf(['binary', 'text']), 'binary'),
+  asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble (always so for x86-64-v3 and aarch64)', oneOf(['binary', 'text']), 'binary'),
   layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),

@@ -3,7 +3,7 @@
  * are full, every buffer is just as large as what the function may touch and lies against a page that must not be touched.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
@@ -12,14 +12,9 @@ import { streamLanes, type StreamFunction } from '../../compiler/kir/stream.js';
 /** What a call broke, as bits. */
 export const violations = { calleeSaved: 1, stackPointer: 2, directionFlag: 4, mxcsr: 8, upperHalves: 16, fault: 32, callersStack: 64 } as const;
 
-const harness = `
-#define _GNU_SOURCE
-#include <setjmp.h>
-#include <signal.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
-
+/** The call, for each machine: keeps what a caller of C must keep, and tells what the function did not. */
+const guardedCalls = {
+  x64: `
 uint64_t spc_saved_stack;
 unsigned char spc_uppers[16 * 64] __attribute__((aligned(64)));
 int spc_guarded_call(void *f, const void *x, long tiles, const void *masks, const void *x2, void *y, const void *r);
@@ -45,7 +40,43 @@ __asm__(".text\\n.hidden spc_saved_stack\\n.hidden spc_uppers\\n.globl spc_guard
   "stmxcsr 132(%rsp)\\n mov 128(%rsp), %r10d\\n xor 132(%rsp), %r10d\\n and $0xffc0, %r10d\\n je 1f\\n or $8, %eax\\n 1:\\n"
   POISON(7) ".set i, 0\\n .rept 16\\n cmp %r10, i(%rsp)\\n jne 2f\\n .set i, i + 8\\n .endr\\n jmp 1f\\n 2: or $64, %eax\\n 1:\\n"
   "add $152, %rsp\\n pop %r15\\n pop %r14\\n pop %r13\\n pop %r12\\n pop %rbp\\n pop %rbx\\n ret\\n");
+`,
+  /* r10 of the other one is x10 here; 19 to 28, d8 to d15 and the stack pointer are a caller's */
+  arm64: `
+uint64_t spc_saved_stack;
+unsigned char spc_uppers[16 * 64] __attribute__((aligned(64)));
+int spc_guarded_call(void *f, const void *x, long tiles, const void *masks, const void *x2, void *y, const void *r);
+#define POISON(to, n) "mov " #to ", #" #n "\\n movk " #to ", #0x5a5a, lsl #48\\n"
+#define CHECK(reg, n) POISON(x10, n) "cmp x10, " #reg "\\n cset w11, ne\\n orr w9, w9, w11\\n"
+#define CHECK_D(reg, n) "fmov x12, " #reg "\\n" CHECK(x12, n)
+#define EACH(m) m(x19, 19) m(x20, 20) m(x21, 21) m(x22, 22) m(x23, 23) m(x24, 24) m(x25, 25) m(x26, 26) m(x27, 27) m(x28, 28)
+__asm__(".text\\n.hidden spc_saved_stack\\n.globl spc_guarded_call\\n.hidden spc_guarded_call\\nspc_guarded_call:\\n"
+  "stp x29, x30, [sp, #-160]!\\n stp x19, x20, [sp, #16]\\n stp x21, x22, [sp, #32]\\n stp x23, x24, [sp, #48]\\n stp x25, x26, [sp, #64]\\n stp x27, x28, [sp, #80]\\n"
+  "stp d8, d9, [sp, #96]\\n stp d10, d11, [sp, #112]\\n stp d12, d13, [sp, #128]\\n stp d14, d15, [sp, #144]\\n sub sp, sp, #144\\n"
+  "mov x9, x0\\n mov x0, x1\\n mov x1, x2\\n mov x2, x3\\n mov x3, x4\\n mov x4, x5\\n mov x5, x6\\n"
+  /* from the stack pointer on: what a function might overwrite of its caller, then FPCR */
+  POISON(x10, 7) ".set i, 0\\n .rept 16\\n str x10, [sp, #i]\\n .set i, i + 8\\n .endr\\n mrs x10, fpcr\\n str x10, [sp, #128]\\n"
+  EACH(POISON) "fmov d8, x19\\n fmov d9, x20\\n fmov d10, x21\\n fmov d11, x22\\n fmov d12, x23\\n fmov d13, x24\\n fmov d14, x25\\n fmov d15, x26\\n"
+  ".irp v, 0,1,2,3,4,5,6,7,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\\n movi v\\\\v\\\\().16b, #255\\n .endr\\n"
+  "adrp x11, spc_saved_stack\\n mov x12, sp\\n str x12, [x11, #:lo12:spc_saved_stack]\\n blr x9\\n mov w9, #0\\n"
+  EACH(CHECK) CHECK_D(d8, 19) CHECK_D(d9, 20) CHECK_D(d10, 21) CHECK_D(d11, 22) CHECK_D(d12, 23) CHECK_D(d13, 24) CHECK_D(d14, 25) CHECK_D(d15, 26)
+  "adrp x11, spc_saved_stack\\n ldr x12, [x11, #:lo12:spc_saved_stack]\\n mov x10, sp\\n cmp x10, x12\\n b.eq 1f\\n orr w9, w9, #2\\n mov sp, x12\\n 1:\\n"
+  "mrs x10, fpcr\\n ldr x12, [sp, #128]\\n cmp x10, x12\\n b.eq 1f\\n orr w9, w9, #8\\n 1:\\n"
+  POISON(x10, 7) ".set i, 0\\n .rept 16\\n ldr x12, [sp, #i]\\n cmp x10, x12\\n b.ne 2f\\n .set i, i + 8\\n .endr\\n b 1f\\n 2: orr w9, w9, #64\\n 1:\\n"
+  "mov w0, w9\\n add sp, sp, #144\\n ldp d14, d15, [sp, #144]\\n ldp d12, d13, [sp, #128]\\n ldp d10, d11, [sp, #112]\\n ldp d8, d9, [sp, #96]\\n"
+  "ldp x27, x28, [sp, #80]\\n ldp x25, x26, [sp, #64]\\n ldp x23, x24, [sp, #48]\\n ldp x21, x22, [sp, #32]\\n ldp x19, x20, [sp, #16]\\n ldp x29, x30, [sp], #160\\n ret\\n");
+`,
+} as const;
 
+const harness = (machine: keyof typeof guardedCalls): string => `
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+${guardedCalls[machine]}
 enum { PAGE = 4096 };
 typedef struct { char *map, *data; size_t bytes; } area;
 /* Memory of so many bytes between two pages that cannot be touched; it begins behind the first or ends before the second. */
@@ -136,7 +167,7 @@ export function guardedLibrary(folder: string, name: string, cc: string, flags: 
 { readonly library: string; readonly run: GuardedRun } {
   for (const [file, content] of files) writeFileSync(join(folder, file), content);
   const declarations = symbols.map((s) => `extern stream ${s};`).join('\n');
-  writeFileSync(join(folder, `${name}_harness.c`), `${harness}${declarations}\nstream *const spc_streams[] = {${symbols.join(', ')}};\n`);
+  writeFileSync(join(folder, `${name}_harness.c`), `${harness('x64')}${declarations}\nstream *const spc_streams[] = {${symbols.join(', ')}};\n`);
   const sources = [...files.keys()].filter((f) => /\.(c|S)$/.test(f)), library = join(folder, `${name}.so`);
   const harnessObject = join(folder, `${name}_harness.o`);
   execFileSync(cc, ['-O1', '-march=x86-64-v4', '-fPIC', '-fvisibility=hidden', '-c', join(folder, `${name}_harness.c`), '-o', harnessObject]);
@@ -151,6 +182,49 @@ export function guardedLibrary(folder: string, name: string, cc: string, flags: 
       const broken = call(index, atEnd ? 1 : 0, tiles, x, x.byteLength, at.x, masks, masks.byteLength, x2, x2.byteLength, at.x2, y, y.byteLength, at.y,
         r ?? y, r ? r.byteLength : -1, at.r);
       return { y, broken };
+    },
+  };
+}
+
+/** Reads what is to be run from a file, writes y and what was broken to another. */
+const programMain = `
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+  /* index, at_end, tiles, then bytes and offset of x, masks, x2, y, r */
+  int64_t h[13];
+  void *content[5];
+  FILE *f = fopen(argv[1], "rb");
+  if (argc != 3 || !f || fread(h, sizeof h, 1, f) != 1) return 2;
+  for (int i = 0; i < 5; i++) {
+    const int64_t bytes = h[3 + 2 * i] < 0 ? 0 : h[3 + 2 * i];
+    content[i] = malloc((size_t)bytes + 1);
+    if (fread(content[i], 1, (size_t)bytes, f) != (size_t)bytes) return 3;
+  }
+  const int64_t broken = spc_run_guarded((int)h[0], (int)h[1], h[2], content[0], h[3], h[4], content[1], h[5], content[2], h[7], h[8], content[3], h[9], h[10], content[4], h[11], h[12]);
+  f = fopen(argv[2], "wb");
+  return !f || fwrite(&broken, sizeof broken, 1, f) != 1 || fwrite(content[3], 1, (size_t)h[9], f) != (size_t)h[9] || fclose(f) ? 4 : 0;
+}
+`;
+
+/** The same as {@link guardedLibrary} for AArch64: a program that an emulator runs. @param cc a cross compiler */
+export function guardedProgram(folder: string, name: string, cc: string, flags: readonly string[], symbols: readonly string[], files: ReadonlyMap<string, string | Uint8Array>):
+ReturnType<typeof guardedLibrary> {
+  for (const [file, content] of files) writeFileSync(join(folder, file), content);
+  const declarations = symbols.map((s) => `extern stream ${s};`).join('\n'), library = join(folder, name), [input, output] = [join(folder, 'case'), join(folder, 'result')];
+  writeFileSync(join(folder, `${name}_harness.c`), `${harness('arm64')}${declarations}\nstream *const spc_streams[] = {${symbols.join(', ')}};\n${programMain}`);
+  const sources = [...[...files.keys()].filter((f) => /\.(c|S)$/.test(f)), `${name}_harness.c`];
+  execFileSync(cc, [...flags, '-O1', '-static', '-Wall', '-Wextra', '-Werror', '-I', folder, '-I', join(packageRoot(), 'runtime/cpu'), '-o', library, ...sources.map((s) => join(folder, s)), '-lm'],
+    { stdio: ['ignore', 'pipe', 'pipe'] });
+  return {
+    library,
+    run(index, { tiles, masks, x, x2, y: before, r, at }, atEnd) {
+      const head = BigInt64Array.from([index, atEnd ? 1 : 0, tiles, x.byteLength, at.x, masks.byteLength, 0, x2.byteLength, at.x2, before.byteLength, at.y, r ? r.byteLength : -1, at.r].map(BigInt));
+      writeFileSync(input, Buffer.concat([head, x, masks, x2, before, ...(r ? [r] : [])].map((a) => new Uint8Array(a.buffer, a.byteOffset, a.byteLength))));
+      execFileSync('qemu-aarch64', [library, input, output]);
+      const bytes = readFileSync(output), y = before.slice();
+      new Uint8Array(y.buffer).set(bytes.subarray(8));
+      return { y, broken: Number(bytes.readBigInt64LE()) };
     },
   };
 }

@@ -2,7 +2,7 @@
  * Runs kernels on tensors in tiles and compares the whole memory of their results (zeros outside the image, the halo) with what the
  * layout's definition and the reference evaluator say. For tests.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OpAttrs, OpKind } from '../../compiler/core/index.js';
@@ -14,10 +14,12 @@ import { elementCount, valueOf, type Epilogue, type Graph, type Node, type Tenso
 import { evaluateGraph } from '../../compiler/kir/evaluate.js';
 import { buildPlan } from '../../compiler/plan/build.js';
 import type { PlanStep } from '../../compiler/plan/types.js';
+import { crossCompiler, runnerOf } from './machines.js';
+import { hasTool } from './processes.js';
 import { randomSource } from './random-stream.js';
 import type { KernelRule } from '../../backends/types.js';
-import { isas, type Isa } from '../../backends/cpu/isa.js';
-import { cpuTarget, nativeIsa } from '../../backends/cpu/target.js';
+import type { Isa } from '../../backends/cpu/isa.js';
+import { cpuTarget } from '../../backends/cpu/target.js';
 
 /** Tiles over pixels of a tensor [N, H, W, C], with a grid that is just large enough unless told. */
 export function pixels(shape: readonly number[], options: Partial<PixelTiles> = {}): PixelTiles {
@@ -106,9 +108,9 @@ export interface TileBuild {
 
 export const tileBuilds: readonly TileBuild[] = [
   { isa: 'x86-64-v4', compiler: 'gcc', flags: ['-O3'] }, { isa: 'x86-64-v4', compiler: 'clang', flags: ['-O1'] }, { isa: 'x86-64-v3', compiler: 'gcc', flags: ['-O1'] },
-  { isa: 'x86-64-v3', compiler: 'clang', flags: ['-O1'] }, { isa: 'generic', compiler: 'gcc', flags: ['-O1', '-fsanitize=undefined,address', '-fno-sanitize-recover=all'] },
+  { isa: 'x86-64-v3', compiler: 'clang', flags: ['-O1'] }, { isa: 'aarch64', compiler: crossCompiler, flags: ['-O1'] }, { isa: 'generic', compiler: 'gcc', flags: ['-O1', '-fsanitize=undefined,address', '-fno-sanitize-recover=all'] },
 ];
-export const canRun = (b: TileBuild): boolean => spawnSync(b.compiler, ['--version']).status === 0 && nativeIsa().lanes >= isas[b.isa].lanes;
+export const canRun = (b: TileBuild): boolean => hasTool(b.compiler) && runnerOf(b.isa) !== undefined;
 
 /** Builds and runs a graph of `TileCases` in folder `dir`. @param rules in place of the target's */
 export function runTiles(dir: string, cases: TileCases, build: TileBuild, rules?: readonly KernelRule[]): TileRun[] {
@@ -123,13 +125,15 @@ export function runTiles(dir: string, cases: TileCases, build: TileBuild, rules?
   };
   const files = target.emit(plan, { name: 'tiles', header: [], weights: 'embed' });
   writeFiles(files, dir);
-  execFileSync(build.compiler, [...target.compileFlags.filter((f) => !f.startsWith('-O')), '-Wall', '-Wextra', '-Werror', ...build.flags, '-o', 'main', ...[...files.keys()].filter((f) => f.endsWith('.c')), '-lm', '-lpthread'], { cwd: dir, stdio: 'pipe' });
+  const { command, linkFlags } = runnerOf(build.isa)!;
+  execFileSync(build.compiler, [...target.compileFlags.filter((f) => !f.startsWith('-O')), '-Wall', '-Wextra', '-Werror', ...build.flags, ...linkFlags, '-I.', '-o', 'main', ...[...files.keys()].filter((f) => /\.[cS]$/.test(f)), '-lm', '-lpthread'], { cwd: dir, stdio: 'pipe' });
   const dense = (id: number, t: Tensor): Float32Array => {
     const { layout } = valueOf(graph, id), values = toNumbers(t);
     return layout ? memoryOf(layout, values) : Float32Array.from(values);
   };
   cases.inputs.forEach((t, i) => writeFileSync(join(dir, `in${i}`), new Uint8Array(dense(graph.inputs[i]!, t).buffer)));
-  execFileSync(join(dir, 'main'), cases.inputs.map((_, i) => `in${i}`), { cwd: dir, stdio: 'pipe', env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0', MALLOC_PERTURB_: '165' } });
+  const [program, ...rest] = [...command, join(dir, 'main'), ...cases.inputs.map((_, i) => `in${i}`)];
+  execFileSync(program!, rest, { cwd: dir, stdio: 'pipe', env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0', MALLOC_PERTURB_: '165' } });
   const expected = evaluateGraph({ ...graph, values: new Map([...graph.values].map(([id, { layout: _, ...v }]) => [id, v])) }, cases.inputs);
   return graph.outputs.map(({ name, value }, i) => {
     const bytes = readFileSync(join(dir, `${i}.bin`));

@@ -1,7 +1,6 @@
 /** The assembly file of a model: its stream functions, as bytes of a binary beside it or as instructions to read. */
 import { commentBlock } from '../../../compiler/emit/c-abi.js';
 import { commentSafe } from '../../../compiler/emit/writer.js';
-import type { EncodedStreams } from './encode.js';
 import type { StreamSymbol } from './region.js';
 
 export const streamSignature = (name: string): string =>
@@ -16,35 +15,44 @@ ${symbols.map(({ name }) => `${streamSignature(name)};\n`).join('')}#if defined(
 #endif
 `;
 
-export interface AssemblyFileOptions {
-  /** Comment lines at the head of the file. */
-  readonly header: readonly string[];
-  /** Name of the file that holds {@link EncodedStreams.bytes}; undefined: the instructions are written out and no such file is read. */
-  readonly binary?: string;
+/** Machines that assembly files are for: what the preprocessor knows them by, and what an assembler must be told first. */
+const machines = {
+  'x86-64': { macro: '__x86_64__', directives: '.intel_syntax noprefix\n' },
+  AArch64: { macro: '__aarch64__', directives: '' },
+} as const;
+
+export interface AssemblySource {
+  readonly machine: keyof typeof machines;
+  readonly functions: readonly { readonly name: string; readonly doc: readonly string[] }[];
+  /** What stands behind the label of a function: instructions, or the directive that brings them. */
+  readonly body: (index: number) => string;
 }
 
 /**
- * A source for the C compiler's driver (`.S`). The assembler looks for the binary in the current folder and in those named by -I.
+ * A source for the C compiler's driver (`.S`).
  * Symbols are hidden: the model's C calls them, nothing outside its library does.
+ * @param header comment lines at the head of the file
  */
-export function assemblyFile(streams: EncodedStreams, { header, binary }: AssemblyFileOptions): string {
+export function assemblyFile({ machine, functions, body }: AssemblySource, header: readonly string[]): string {
+  const { macro, directives } = machines[machine];
   const parts = [
     commentBlock(header),
-    `#if !defined(__x86_64__) || !defined(__ELF__)
-#error "this file is for x86-64 and ELF (Linux, BSD): compile the model again for the machine at hand"
+    `#if !defined(${macro}) || !defined(__ELF__)
+#error "this file is for ${machine} and ELF (Linux, BSD): compile the model again for the machine at hand"
 #endif
-.intel_syntax noprefix
-.text
+${directives}.text
 .p2align 6
 `,
   ];
-  streams.symbols.forEach(({ name, offset, size }, i) => {
+  functions.forEach(({ name, doc }, i) => {
     parts.push(
-      streams.functions[i]!.doc.map((line) => `/* ${commentSafe(line)} */\n`).join(''),
+      doc.map((line) => `/* ${commentSafe(line)} */\n`).join(''),
       `.globl ${name}\n.hidden ${name}\n.type ${name}, @function\n${name}:\n`,
-      binary === undefined ? streams.text(i) : `.incbin "${binary}", ${offset}, ${size}\n`,
-      `.size ${name}, ${size}\n\n`);
+      body(i), `.size ${name}, .-${name}\n\n`);
   });
   parts.push('.section .note.GNU-stack,"",@progbits\n');
   return parts.join('');
 }
+
+/** The body of functions that lie in a binary; the assembler looks for it in the current folder and in those named by -I. */
+export const binaryBody = (symbols: readonly StreamSymbol[], file: string) => (index: number): string => `.incbin "${file}", ${symbols[index]!.offset}, ${symbols[index]!.size}\n`;

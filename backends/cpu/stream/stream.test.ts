@@ -10,7 +10,7 @@ import { randomQuads, randomSource, randomStream, type RandomSource } from '../.
 import { guardedLibrary, streamCase, violations, type GuardedRun, type StreamCase } from '../../../test/support/stream-harness.js';
 import { isas } from '../isa.js';
 import { compileFlags } from '../project.js';
-import { assemblyFile } from './assembly-file.js';
+import { assemblyFile, binaryBody } from './assembly-file.js';
 import { encodeStreams } from './encode.js';
 import { portableFile, streamTables } from './portable.js';
 import { avx512 } from './x86.js';
@@ -206,7 +206,7 @@ const portable = (): ReadonlyMap<string, string | Uint8Array> => {
 };
 const assembly = (binary?: string) => (): ReadonlyMap<string, string | Uint8Array> => {
   const streams = encodeStreams(all, { isa: { ...avx512, cached: { second: 0, third: 0 } } });
-  return new Map<string, string | Uint8Array>([['streams.S', assemblyFile(streams, { header: ['test'], ...(binary ? { binary } : {}) })], ['streams.bin', streams.bytes]]);
+  return new Map<string, string | Uint8Array>([['streams.S', assemblyFile({ machine: 'x86-64', functions: all, body: binary ? binaryBody(streams.symbols, binary) : streams.text }, ['test'])], ['streams.bin', streams.bytes]]);
 };
 const gcc = hasTool('gcc'), clang = hasTool('clang');
 const forms: readonly Form[] = [

@@ -2,7 +2,7 @@
 import { tapsOf } from '../../../../compiler/core/window.js';
 import type { StreamForm } from '../../../../compiler/ir/layout-choice.js';
 import type { StreamFunction } from '../../../../compiler/kir/stream.js';
-import type { Isa } from '../../isa.js';
+import { fastestForm, streamRows, type Isa } from '../../isa.js';
 import { nonZeros, type StreamProduct } from './product.js';
 import { plainRowBlocks } from './row-blocks.js';
 
@@ -40,8 +40,8 @@ export interface StreamCost {
  * Predicted time and size.
  * @param tiles that every function runs over, in all calls; `phases`: times that the code is repeated
  */
-export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, form: StreamForm = isa.streams): StreamCost {
-  const products = nonZeros(p), density = products / (tapsOf(p.window).length * p.depth * p.rows), { loads } = plainRowBlocks(p);
+export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, form: StreamForm = fastestForm(isa)): StreamCost {
+  const products = nonZeros(p), density = products / (tapsOf(p.window).length * p.depth * p.rows), { loads } = plainRowBlocks(p, streamRows(isa, form));
   const bytes = phases * (form === 'tables' ? products * TABLE_BYTES_PER_PRODUCT : products * BYTES_PER_PRODUCT + loads * BYTES_PER_LOAD);
   // a vector of 16 lanes is several registers of a narrower machine; tables are read besides the data
   const width = (16 / (isa.lanes * isa.fma.full)) * (form === 'tables' ? TABLE_SLOWDOWN : 1);

@@ -33,7 +33,7 @@ function loadsOf(p: StreamProduct, blocks: readonly (readonly number[])[]): numb
 
 test('every row is in one block, of at most as many as there are registers, all of one group', () => {
   fc.assert(fc.property(products, (p) => {
-    for (const blocks of [plainRowBlocks(p).blocks, rowBlocks(p, densityOf(p))]) {
+    for (const blocks of [plainRowBlocks(p, MAX_ROWS).blocks, rowBlocks(p, densityOf(p), MAX_ROWS)]) {
       expect(blocks.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: p.rows }, (_, r) => r));
       for (const block of blocks) {
         expect(block.length).toBeGreaterThan(0);
@@ -47,9 +47,9 @@ test('every row is in one block, of at most as many as there are registers, all 
 test('few columns are counted exactly; clustered rows load no more', () => {
   let clustered = 0;
   fc.assert(fc.property(products, (p) => {
-    const plain = plainRowBlocks(p), loads = loadsOf(p, plain.blocks);
+    const plain = plainRowBlocks(p, MAX_ROWS), loads = loadsOf(p, plain.blocks);
     expect(plain.loads).toBe(loads);
-    const found = loadsOf(p, rowBlocks(p, densityOf(p)));
+    const found = loadsOf(p, rowBlocks(p, densityOf(p), MAX_ROWS));
     expect(found).toBeLessThanOrEqual(loads);
     if (found < loads) clustered++;
   }), { seed: 5, numRuns: 200 });
@@ -59,7 +59,7 @@ test('few columns are counted exactly; clustered rows load no more', () => {
 test('blocks of 4, 8 and 16 rows on the same columns are not cut', () => {
   for (const block of [4, 8, 16]) {
     const p = product({ group: 1, perGroup: 192, depth: 120, density: 0.1, block, taps: false, seed: 3 });
-    for (const rows of rowBlocks(p, densityOf(p))) expect([rows[0]! % block, rows.length % block]).toEqual([0, 0]);
+    for (const rows of rowBlocks(p, densityOf(p), MAX_ROWS)) expect([rows[0]! % block, rows.length % block]).toEqual([0, 0]);
   }
 });
 

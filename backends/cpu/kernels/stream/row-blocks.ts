@@ -4,11 +4,10 @@
  */
 import { tapsOf } from '../../../../compiler/core/window.js';
 import { clusterRows } from '../../../../compiler/layouts/cluster-rows.js';
-import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { StreamProduct } from './product.js';
 
 /** Rows of a block: as many as registers hold, or fewer so that blocks of 4, 8 or 16 rows on the same columns are not cut. */
-const HEIGHTS = [MAX_ROWS, 28, 24, 16] as const;
+const heights = (most: number): readonly number[] => [most, ...[28, 24, 16, 8, 4].filter((h) => h < most && 2 * h > most)];
 /** Below this density columns have so few non-zeros in a block that their loads cost more than the multiply-adds. */
 const CLUSTERED_DENSITY = 0.075;
 /** Array elements that the search for common columns may touch in a layer: about a tenth of a second. */
@@ -40,12 +39,12 @@ function loadsOf({ weights, rows, group }: StreamProduct, columns: number, step:
   return loads;
 }
 
-/** Rows in order, in the height that loads least. A block has rows of one group, whose channels it reads. */
-export function plainRowBlocks(p: StreamProduct): RowBlocks {
+/** Rows in order, in the height that loads least, `most` rows at most. A block has rows of one group, whose channels it reads. */
+export function plainRowBlocks(p: StreamProduct, most: number): RowBlocks {
   const columns = tapsOf(p.window).length * p.depth, step = Math.max(1, Math.floor(columns / SAMPLE));
   // of blocks that load alike (dense ones), even ones spread the loads over more multiply-adds
-  const perGroup = p.rows / p.group, even = Math.ceil(perGroup / Math.ceil(perGroup / MAX_ROWS));
-  const tried = [even, ...HEIGHTS].map((height) => ({ height, loads: loadsOf(p, columns, step, height) }));
+  const perGroup = p.rows / p.group, even = Math.ceil(perGroup / Math.ceil(perGroup / most));
+  const tried = [even, ...heights(most)].map((height) => ({ height, loads: loadsOf(p, columns, step, height) }));
   const { height, loads } = tried.reduce((best, t) => (t.loads < best.loads ? t : best));
   const groups = cut(Array.from({ length: p.rows }, (_, r) => r), perGroup);
   return { height, blocks: groups.flatMap((g) => cut(g, height)), loads: (loads * columns) / Math.ceil(columns / step) };
@@ -59,9 +58,9 @@ function maskOf(p: StreamProduct, group: readonly number[]): { readonly rows: nu
 }
 
 /** The blocks of a layer's functions: rows with common columns together, where rows are so sparse that this pays. */
-export function rowBlocks(p: StreamProduct, density: number): readonly (readonly number[])[] {
-  const { height, blocks } = plainRowBlocks(p);
-  if (density >= CLUSTERED_DENSITY || density === 0 || HEIGHTS.some((h) => h < MAX_ROWS && h === height)) return blocks;
+export function rowBlocks(p: StreamProduct, density: number, most: number): readonly (readonly number[])[] {
+  const { height, blocks } = plainRowBlocks(p, most);
+  if (density >= CLUSTERED_DENSITY || density === 0 || heights(most).some((h) => h < most && h === height)) return blocks;
   return cut(Array.from({ length: p.rows }, (_, r) => r), p.rows / p.group).flatMap((group) => {
     const { order } = clusterRows(maskOf(p, group), height, SEARCH / p.group);
     return cut(order.map((r) => group[r]!), height);

@@ -2,9 +2,8 @@
 import { tapsOf } from '../../../../compiler/core/window.js';
 import { LANES, vectorStride } from '../../../../compiler/ir/layout.js';
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type ValueId } from '../../../../compiler/ir/types.js';
-import { MAX_ROWS } from '../../../../compiler/kir/stream.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
-import type { Isa } from '../../isa.js';
+import { fastestForm, streamRows, type Isa } from '../../isa.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
 import { epilogueOperand, matchEpilogue, type StreamEpilogue } from './epilogue.js';
@@ -53,18 +52,18 @@ export function streamRule(isa: Isa): KernelRule {
     const operand = epilogue.residual, given = operand === undefined ? undefined : bound!.inputs[operand]!;
     const shortcut = operand === undefined ? undefined : shortcutOf(graph, node, main, node.epilogue!.inputs[operand]!), second = shortcut?.described;
     const residual = shortcut ? undefined : given;
-    const form = decided?.form ?? isa.streams, tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
+    const form = decided?.form ?? fastestForm(isa), most = streamRows(isa, form), tiles = geometry.segments.reduce((n, s) => n + s.tiles, 0) / geometry.places.length, phases = geometry.places.length;
     const costs = [product, ...(second ? [second.product] : [])].map((p) => costOf(isa, p, tiles * phases, phases, form));
     const products = costs.reduce((n, c) => n + c.products, 0), nanoseconds = costs.reduce((n, c) => n + c.nanoseconds, 0);
     const weights = product.weights.length + (second?.product.weights.length ?? 0), density = products / weights;
     const plan: StreamPlan = {
-      product, geometry, yStep: 4 * vectorStride(y.layout!), blocks: rowBlocks(product, density), chunk: chunkColumns(density, tapsOf(product.window).length),
+      product, geometry, yStep: 4 * vectorStride(y.layout!), blocks: rowBlocks(product, density, most), chunk: chunkColumns(density, tapsOf(product.window).length),
       finish: { bias: epilogue.bias.map((b, i) => b + (second?.epilogue.bias[i] ?? 0)), clamp: epilogue.clamp, ...(residual ? { residualStep: 4 * vectorStride(residual.layout!) } : {}) },
       title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name, ...(second ? { second } : {}),
     };
     return [{
       choice: {
-        status: products < weights ? 'sparse-kernel' : 'dense-kernel', kernel: form === 'tables' ? 'stream tables' : `stream ${LANES}x${MAX_ROWS}`,
+        status: products < weights ? 'sparse-kernel' : 'dense-kernel', kernel: form === 'tables' ? 'stream tables' : `stream ${LANES}x${most}`,
         reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products a tile ${form === 'tables' ? 'from tables' : 'in straight-line code'}${shortcut ? `, those of ${shortcut.node.origins[0]?.node ?? 'the shortcut'} among them` : ''}`,
       },
       nanoseconds,
