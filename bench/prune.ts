@@ -1,7 +1,7 @@
 /** Networks with their weights put on a sparsity pattern. */
 import { NodeProblem } from '../compiler/diagnostics/diagnostic.js';
 import { denseTensor, denseData } from '../compiler/ir/tensor.js';
-import { convView, linearView, parsePattern, projectSpec, toMatrices, toTensorMask, type View } from '../compiler/sparsity/index.js';
+import { convView, linearView, parsePattern, projectSpec, toMatrices, toTensorMask, type Matrix, type PatternSpec, type View } from '../compiler/sparsity/index.js';
 import type { Network, Weight } from './networks/builder.js';
 
 export interface Pruned {
@@ -24,7 +24,34 @@ const viewOf = (shape: readonly number[], w: Weight, order: View['order']): View
 const isUnfit = (error: unknown): boolean => error instanceof NodeProblem && error.code === 'SPC3002';
 
 /**
- * Projects every weight that may be pruned onto the pattern and scales what is left to the variance that there was, as training
+ * The matrix with the best block of every row of blocks raised above all others, where the pattern chooses blocks (or elements) in the whole
+ * matrix: each output then keeps something, as far as there is room. Random weights would lose whole filters otherwise, which
+ * training does not let happen, and which a compiler removes and a library computes: no comparison of how fast they multiply.
+ */
+export function withBestRaised(matrix: Matrix, spec: PatternSpec, seed: number): Matrix {
+  const { rows, cols, data } = matrix, pattern = spec.resolve(matrix, seed);
+  if (pattern.kind !== 'leaf' || pattern.part[0] * pattern.block[0] < rows || pattern.part[1] * pattern.block[1] < cols) return matrix;
+  const [height, width] = pattern.block, raised = Float32Array.from(data);
+  let total = 0;
+  for (const x of data) total += x * x;
+  const cells = (top: number, left: number): number[] => {
+    const at: number[] = [];
+    for (let y = top; y < Math.min(top + height, rows); y++) for (let x = left; x < Math.min(left + width, cols); x++) at.push(y * cols + x);
+    return at;
+  };
+  for (let top = 0; top < rows; top += height) {
+    let best: readonly number[] = [], most = -1;
+    for (let left = 0; left < cols; left += width) {
+      const block = cells(top, left), energy = block.reduce((sum, i) => sum + data[i]! ** 2, 0);
+      if (energy > most) [best, most] = [block, energy];
+    }
+    for (const i of best) raised[i] = Math.abs(data[i]!) + Math.sqrt(total);
+  }
+  return { ...matrix, data: raised };
+}
+
+/**
+ * Projects every weight that may be pruned onto the pattern, leaving each output something, and scales what is left to the variance that there was, as training
  * would: activations keep their size, whatever the sparsity.
  * @param pattern as `spc sparsify --pattern` takes it
  * @throws NodeProblem SPC3001 where the text is no pattern
@@ -36,7 +63,7 @@ export function prune(network: Network, pattern: string): Pruned {
     if (!w.prune) continue;
     const { shape } = initializers[w.name]!, data = denseData(initializers[w.name]!) as Float32Array, view = viewOf(shape, w, spec.order);
     try {
-      const kept = toTensorMask(toMatrices(data, view).map((m) => projectSpec(m, spec, seed).mask), view);
+      const kept = toTensorMask(toMatrices(data, view).map((m) => projectSpec(withBestRaised(m, spec, seed), spec, seed).mask), view);
       let energy = 0, left = 0;
       data.forEach((x, i) => {
         energy += x * x;

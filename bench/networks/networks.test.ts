@@ -83,6 +83,19 @@ test('pruning leaves the first and the last layer, keeps the variance, and says 
   expect(prune(networkNamed('gsc').build(1), 'rbgp4:0.875').unfit.length).toBeGreaterThan(0);
 });
 
+test('no output loses all of its weights, at the same number of non-zeros, as far as there is room', () => {
+  const rowsOf = (network: string, pattern: string, layer: number): { readonly empty: number; readonly nonZeros: number } => {
+    const { network: n } = prune(networkNamed(network).build(1), pattern), { shape, data } = n.model.initializers![n.weights[layer]!.name] as { shape: readonly number[]; data: Float32Array };
+    const width = data.length / shape[0]!, counts = Array.from({ length: shape[0]! }, (_, r) => data.subarray(r * width, (r + 1) * width).reduce((s, x) => s + Number(x !== 0), 0));
+    return { empty: counts.filter((c) => c === 0).length, nonZeros: counts.reduce((s, c) => s + c, 0) };
+  };
+  expect(rowsOf('gsc', 'unstructured:0.95', 0)).toEqual({ empty: 0, nonZeros: 80 });
+  expect(rowsOf('gsc', 'unstructured:0.95', 3)).toEqual({ empty: 0, nonZeros: 900 });
+  expect(rowsOf('gsc', 'block:16x1:0.95', 0)).toEqual({ empty: 0, nonZeros: 5 * 16 });
+  // 333 of 512 x 13: a row each for as many rows
+  expect(rowsOf('dlrm', 'unstructured:0.95', 0)).toEqual({ empty: 512 - 333, nonZeros: 333 });
+});
+
 test('a block pattern is in blocks of outputs, whichever axis numbers them', () => {
   const b = networkBuilder(), x = b.input('x', [8, 16]);
   const network = b.finish([b.linear(b.linear(x, { out: 8 }), { out: 12, form: 'matmul' })]);
