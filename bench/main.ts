@@ -14,16 +14,15 @@ import { allowedCpuNumbers } from '../compiler/cli/timing.js';
 import { packageRoot } from '../compiler/emit/runtime-files.js';
 import { findCompiler } from '../runtime/node/build-library.js';
 import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
-import { ownPeers, peerNames, type PeerName } from './measure.js';
 import { buildPeaks } from './peaks.js';
 import { environmentOf, type Environment } from './peers/environment.js';
 import { isPythonPeer, pythonPeers, type PythonPeerName } from './peers/index.js';
 import { absence, allRows, goalRows, quickRows } from './plan.js';
 import { svgPlot } from './plot.js';
 import { plots } from './plots.js';
-import { publishable, readResults, rowResultSchema, sameRow, SCHEMA_VERSION, threadsOf, withRow, writeResults, type Results, type Row, type RowKey, type RowResult } from './results.js';
+import { ownPeers, peerNames, publishable, readResults, rowResultSchema, sameRow, SCHEMA_VERSION, rowName, threadsOf, withRow, writeResults, type PeerName, type Results, type Row, type RowKey, type RowResult } from './results.js';
 import type { RowRequest } from './row.js';
-import { goalsTable, peerLines, performancePage, rowCells, rowHead, rowName } from './tables.js';
+import { goalsTable, peerLines, peerSummary, performancePage, rowCells, rowHead } from './tables.js';
 
 const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
 const positive = (text: string): number => {
@@ -114,6 +113,8 @@ async function main(): Promise<number> {
   // the last CPU first: the first ones serve interrupts
   const pinnedTo = [...new Set([...(flags.cpu !== undefined && allowed.length ? [flags.cpu] : []), ...allowed])];
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  // with what may be told but not written
+  const told: Row[] = [];
   let results: Results = {
     schemaVersion: SCHEMA_VERSION, spc: version, isa: isa.name, machine: cpus()[0]?.model.trim() ?? 'unknown CPU', onnxruntime: onnxruntime.version, compiler: compiler.version, pinnedCpu: pinnedTo[0] ?? null,
     // a whole run begins anew, a part replaces its rows
@@ -135,6 +136,7 @@ async function main(): Promise<number> {
       if (flags.resume && results.rows.some((r) => sameRow(r, key) && r.result.status === 'measured')) continue;
       const row: Row = { ...key, result: await measureApart({ key, options }) };
       console.log([`| ${rowCells(row).join(' | ')} |`, ...peerLines(row)].join('\n'));
+      told.push(row);
       results = withRow(results, publishable(row));
       if (file !== undefined) writeResults(file, results);
     }
@@ -142,7 +144,8 @@ async function main(): Promise<number> {
     rmSync(workFolder, { recursive: true, force: true });
   }
   if (file === ownFile) writePage(results);
-  if (flags.goals) console.log(`\n${goalsTable(results)}`);
+  if (flags.goals) console.log(`\n${goalsTable(results, wanted)}`);
+  for (const line of peerSummary(told)) console.log(`\n${line}`);
   return results.rows.some((r) => r.result.status === 'failed' && rows.some((k) => sameRow(k, r))) ? 1 : 0;
 }
 

@@ -19,15 +19,9 @@ import { measurePeaks } from './peaks.js';
 import { AS_TRAINED } from './plan.js';
 import { startPeer, type Job } from './peers/engine.js';
 import type { Environment } from './peers/environment.js';
-import { isPythonPeer, pythonPeerNames, type PythonPeerName } from './peers/index.js';
+import { isPythonPeer, type PythonPeerName } from './peers/index.js';
 import { countsOf, prune, type Counts } from './prune.js';
-import { threadsOf, type Measured, type RowKey, type RowResult } from './results.js';
-
-/** What runs in the benchmark's process: `dense` is spc's own code for the network before pruning, `one-thread` that for the network itself. */
-export const ownPeers = ['onnxruntime', 'dense', 'one-thread'] as const;
-type OwnPeer = (typeof ownPeers)[number];
-export type PeerName = OwnPeer | PythonPeerName;
-export const peerNames: readonly PeerName[] = [...ownPeers, ...pythonPeerNames];
+import { threadsOf, type Measured, type OwnPeer, type PeerName, type RowKey, type RowResult } from './results.js';
 
 export interface MeasureOptions {
   /** Of the whole campaign: built libraries, and dense models that several rows compare with. */

@@ -1,9 +1,16 @@
 /** Which rows there are: networks by patterns by batch, single layers, real models; and the goals set for some of them. */
 import { modelFile, modelNamed } from '../test/models/models.js';
-import { sameRow, threadsOf, type MeasuredRow, type RowKey } from './results.js';
+import { rowName, sameRow, threadsOf, type MeasuredRow, type PeerName, type RowKey } from './results.js';
 
 /** The pattern of models that came sparse. */
 export const AS_TRAINED = 'as trained';
+
+/** Share of zeros of a pattern that keeps the best elements wherever they are; undefined for other patterns. */
+export function sparsityOf(pattern: string): number | undefined {
+  if (pattern === 'dense') return 0;
+  const [name, share] = pattern.split(':');
+  return name === 'unstructured' ? Number(share) : undefined;
+}
 
 const unstructured = (...sparsities: readonly number[]): string[] => sparsities.map((s) => `unstructured:${s}`);
 const levels = unstructured(0.5, 0.7, 0.8, 0.9, 0.95);
@@ -32,9 +39,29 @@ const shapes = ['512', '2048', '768x3072'];
 const layers = (shape: string): readonly (readonly [network: string, batch: number])[] =>
   [[`linear-${shape}`, 16], [`linear-${shape}`, 64], [`conv1x1-${shape}@14`, 1], [`conv1x1-${shape}@28`, 1]];
 /** The layers of which every sparsity is measured; of the others 90 %. */
-export const isFull = ({ network, batch }: Pick<RowKey, 'network' | 'batch'>): boolean => (network.startsWith('linear') ? batch === 16 : network.endsWith('@14'));
+const isFullShape = ({ network, batch }: Pick<RowKey, 'network' | 'batch'>): boolean => (network.startsWith('linear') ? batch === 16 : network.endsWith('@14'));
 const layerPatterns = [...unstructured(0.5, 0.7, 0.8, 0.9), 'block:4x1:0.95', 'block:4x1:0.98'];
-const layerRows: readonly RowKey[] = shapes.flatMap((shape) => layers(shape).flatMap(([network, batch]) => rowsOf(network, batch, isFull({ network, batch }) ? layerPatterns : unstructured(0.9))));
+const layerRows: readonly RowKey[] = shapes.flatMap((shape) => layers(shape).flatMap(([network, batch]) => rowsOf(network, batch, isFullShape({ network, batch }) ? layerPatterns : unstructured(0.9))));
+
+const smallBatchPatterns = [...unstructured(0.9, 0.95), 'block:16x1:0.9', 'block:16x1:0.95'];
+/** Fewer vectors than a vector register has lanes. */
+const smallBatchRows: readonly RowKey[] = shapes.flatMap((shape) => [...rowsOf(`linear-${shape}`, 1, smallBatchPatterns), ...[4, 8].flatMap((batch) => rowsOf(`linear-${shape}`, batch, unstructured(0.9)))]);
+
+/** The speech network at the sparsity that it is known for, in blocks. */
+const gscBlocks: RowKey = { network: 'gsc', batch: 1, pattern: 'block:16x1:0.95' };
+
+/** What other settings are measured on: long and short inferences, convolutions and matrices. */
+const samples: readonly RowKey[] = [
+  ...['resnet50', 'mobilenetv1', 'bert-linears'].map((network) => ({ network, batch: 1, pattern: 'unstructured:0.9' })),
+  { network: 'gsc', batch: 16, pattern: 'unstructured:0.95' }, { network: 'linear-2048', batch: 16, pattern: 'unstructured:0.9' },
+];
+const threadRows: readonly RowKey[] = samples.map((row) => ({ ...row, threads: 2 }));
+const avx2Rows: readonly RowKey[] = [{ network: 'resnet50', batch: 1, pattern: 'unstructured:0.8' }, ...samples].map((row) => ({ ...row, cpu: 'x86-64-v3' }));
+
+/** On one thread and all of the machine's instructions. */
+export const isUsual = (row: RowKey): boolean => row.cpu === undefined && threadsOf(row) === 1;
+
+export const isFull = (row: RowKey): boolean => isUsual(row) && isFullShape(row);
 
 /** Layers alone, as against whole networks. */
 export const isLayer = ({ network }: RowKey): boolean => /^(linear|conv1x1|bert-linears)/.test(network);
@@ -43,7 +70,7 @@ export const isLayer = ({ network }: RowKey): boolean => /^(linear|conv1x1|bert-
 const realRows: readonly RowKey[] = ['jets-70', 'jets-95', 'mnist-pruned', 'tfc-w2a2', 'unsw-w2a2', 'resnet56-simdoc', 'resnet56-snip', 'resnet56-taylor']
   .map((network) => ({ network, batch: 1, pattern: AS_TRAINED }));
 
-export const allRows: readonly RowKey[] = [...networkRows, ...layerRows, ...realRows];
+export const allRows: readonly RowKey[] = [...networkRows, gscBlocks, ...layerRows, ...smallBatchRows, ...realRows, ...threadRows, ...avx2Rows];
 
 /** Rows in the order of the plan, others behind. */
 export function inPlanOrder<R extends RowKey>(rows: readonly R[]): R[] {
@@ -71,13 +98,23 @@ export interface Goal {
   readonly measured: (row: MeasuredRow) => number | undefined;
 }
 
-const ratio = (r: MeasuredRow): number | undefined => r.result.peers['onnxruntime']?.ratio;
-const percent = (pattern: string): string => `${Math.round(100 * Number(pattern.split(':').at(-1)))} %`;
-const beats = (row: RowKey, goal: number): Goal => ({ row, goal, sense: 'atLeast', measured: ratio, text: `${row.network}, batch ${row.batch}, ${row.pattern.startsWith('block') ? `4x1 blocks ${percent(row.pattern)}` : row.pattern === 'dense' ? 'dense' : percent(row.pattern)}` });
+/** Of patterns that goals are set for. */
+function patternWords(pattern: string): string {
+  const [name, ...rest] = pattern.split(':'), percent = `${Math.round(100 * Number(rest.at(-1)))} %`;
+  return name === 'dense' ? name : name === 'block' ? `${rest[0]} blocks ${percent}` : percent;
+}
+const against = (peer: PeerName) => (row: RowKey, goal: number): Goal =>
+  ({ row, goal, sense: 'atLeast', measured: (r) => r.result.peers[peer]?.ratio, text: `${rowName(row)}, batch ${row.batch}, ${patternWords(row.pattern)}` });
+const beats = against('onnxruntime');
+
+/** Share of 1/density that counts on an instruction set with half the lanes. */
+const AVX2_SHARE = 0.8;
 
 const layerGoals = new Map([['unstructured:0.5', 2.0], ['unstructured:0.7', 3.3], ['unstructured:0.8', 4.9], ['unstructured:0.9', 9.3], ['block:4x1:0.95', 20], ['block:4x1:0.98', 46]]);
 
-/** Ratios to ONNX Runtime on one thread, and the time of one compilation. */
+const smallBatchGoals = new Map([['1 unstructured:0.9', 9], ['1 unstructured:0.95', 16], ['1 block:16x1:0.9', 15], ['1 block:16x1:0.95', 34], ['4 unstructured:0.9', 6.5], ['8 unstructured:0.9', 9]]);
+
+/** Ratios to ONNX Runtime on as many threads, of two threads to one, and the time of one compilation. */
 export const goals: readonly Goal[] = [
   ...layerRows.filter(isFull).map((row) => beats(row, layerGoals.get(row.pattern)!)),
   ...([['resnet50', 0.8, 4.2], ['resnet50', 0.9, 7], ['resnet50', 0.95, 10], ['mobilenetv1', 0.9, 4.5], ['bert-linears', 0.9, 9], ['bert-base', 0.9, 7]] as const)
@@ -88,6 +125,12 @@ export const goals: readonly Goal[] = [
     row: { network: 'resnet50', batch: 1, pattern: 'unstructured:0.9' }, goal: 20, sense: 'atMost', text: 'resnet50, 90 %: seconds to compile and build',
     measured: ({ result: { compile } }) => compile.spc_s + compile.cc_s,
   },
+  ...smallBatchRows.map((row) => beats(row, smallBatchGoals.get(`${row.batch} ${row.pattern}`)!)),
+  beats({ network: 'gsc', batch: 1, pattern: 'unstructured:0.95' }, 14),
+  beats(gscBlocks, 24),
+  ...threadRows.map((row) => against('one-thread')(row, 1.9)),
+  // mobilenetv1 has other layers than those that are pruned
+  ...avx2Rows.filter((r) => r.network !== 'mobilenetv1').map((row) => beats(row, Math.round((10 * AVX2_SHARE) / (1 - sparsityOf(row.pattern)!)) / 10)),
 ];
 
 /** Each row once. */

@@ -1,14 +1,7 @@
 /** Which plots are drawn from the results. */
-import { inPlanOrder, isFull, isLayer } from './plan.js';
+import { inPlanOrder, isFull, isLayer, isUsual, sparsityOf } from './plan.js';
 import { isMeasured, type Results, type Row } from './results.js';
 import type { Plot, Series } from './plot.js';
-
-/** Share of zeros of a pattern that keeps the best elements wherever they are; undefined for other patterns. */
-export function sparsityOf(pattern: string): number | undefined {
-  if (pattern === 'dense') return 0;
-  const [name, share] = pattern.split(':');
-  return name === 'unstructured' ? Number(share) : undefined;
-}
 
 function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
   const rows = inPlanOrder(results.rows).filter(isMeasured).filter(of);
@@ -27,8 +20,8 @@ const subtitle = 'Times faster than ONNX Runtime, one thread, unstructured spars
 /** Plots that have something to show, with their files in docs/. */
 export function plots(results: Results): readonly { readonly file: string; readonly plot: Plot }[] {
   return [
-    { file: 'performance-batch-1.svg', plot: { title: 'Whole networks, batch 1', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 1) } },
-    { file: 'performance-batch-16.svg', plot: { title: 'Whole networks, batch 16', subtitle, series: seriesOf(results, (r) => !isLayer(r) && r.batch === 16) } },
+    { file: 'performance-batch-1.svg', plot: { title: 'Whole networks, batch 1', subtitle, series: seriesOf(results, (r) => isUsual(r) && !isLayer(r) && r.batch === 1) } },
+    { file: 'performance-batch-16.svg', plot: { title: 'Whole networks, batch 16', subtitle, series: seriesOf(results, (r) => isUsual(r) && !isLayer(r) && r.batch === 16) } },
     { file: 'performance-layers.svg', plot: { title: 'Layers: 16 vectors (linear), 14 x 14 pixels (conv1x1)', subtitle, series: seriesOf(results, isFull) } },
   ].filter((p) => p.plot.series.length > 0);
 }

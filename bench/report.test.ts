@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { limitOf, type Peaks } from './peaks.js';
-import { allRows, goals, isMet, AS_TRAINED } from './plan.js';
+import { allRows, goals, isMet, sparsityOf, AS_TRAINED } from './plan.js';
 import { spread, svgPlot } from './plot.js';
-import { plots, sparsityOf } from './plots.js';
-import { publishable, readResults, sameRow, SCHEMA_VERSION, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
-import { derived, goalsTable, peerLines, performancePage, rowCells, rowHead, rowName } from './tables.js';
+import { plots } from './plots.js';
+import { publishable, readResults, rowName, sameRow, SCHEMA_VERSION, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
+import { derived, goalsTable, peerLines, peerSummary, performancePage, rowCells, rowHead } from './tables.js';
 import { networks } from './networks/index.js';
 import { parsePattern } from '../compiler/sparsity/index.js';
 
@@ -117,6 +117,28 @@ test('the page has every row in its section, and says what failed', () => {
   expect(page).toContain('100 GFLOP/s');
   expect(page).toContain('1 row failed.');
   expect(page).toContain('resnet50 unstructured:0.9, batch 1: 1');
+});
+
+test('the page has a table of the engines that ran, and says where spc loses', () => {
+  const peers = { onnxruntime: { us: 400, ratio: 10 }, openvino: { us: 30, ratio: 0.75 } };
+  const all = results(row('gsc', 1, 'unstructured:0.9', measured({ peers, about: { openvino: 'OpenVINO 1: f32' }, absent: { tvm: 'no such operator' } })),
+    row('lenet5', 1, 'unstructured:0.9', measured({ peers: { ...peers, openvino: { us: 120, ratio: 3 } } })), row('lenet5', 1, 'dense', measured({ peers: { ...peers, openvino: { us: 20, ratio: 0.5 } } })));
+  expect(peerSummary(all.rows)).toEqual(['OpenVINO: spc is faster on 1 of 2 sparse rows; 0.75 to 3.00 times as fast, median 1.88; slower on gsc unstructured:0.9, batch 1 (0.75)']);
+  const page = performancePage(all, [], 'peers.svg'), at = page.indexOf('## Other engines');
+  expect(at).toBeGreaterThan(0);
+  expect(page.slice(at)).toContain('| gsc | 1 | unstructured:0.9 | 400 us | 30.0 us | 40.0 us | OpenVINO | spc x 1.33 |');
+  expect(page.slice(at)).toContain('- TVM on gsc: no such operator');
+  expect(page.slice(at)).toContain('peers.svg');
+  expect(performancePage(results(row('gsc', 1, 'dense')), [])).not.toContain('Other engines');
+});
+
+test('rows of several threads stand against one thread, in a section of their own', () => {
+  const threads = { ...row('resnet50', 1, 'unstructured:0.9', measured({ peers: { onnxruntime: { us: 200, ratio: 5 }, 'one-thread': { us: 76, ratio: 1.9 } } })), threads: 2 };
+  const page = performancePage(results(threads, { ...row('gsc', 16, 'unstructured:0.95'), cpu: 'x86-64-v3' }), []);
+  expect(page.slice(page.indexOf('## Threads'))).toContain('| resnet50 | 1 | unstructured:0.9 | 2 | 76.0 us | 40.0 us | 1.90 | 200 us | 5.00 |');
+  expect(page.slice(page.indexOf('## Other instruction sets'))).toContain('| gsc, x86-64-v3 | 16 |');
+  expect(page).not.toContain('## Networks');
+  expect(goalsTable(results(threads), (r) => r.threads === 2 && r.network === 'resnet50').split('\n').slice(2)).toEqual(['| resnet50, 2 threads, batch 1, 90 % | 1.9 | 1.90 | met |']);
 });
 
 test('plots take unstructured rows, in the order of the plan, and leave out networks of one point', () => {

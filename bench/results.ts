@@ -3,7 +3,13 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { peaksSchema } from './peaks.js';
-import { mayPublish } from './peers/index.js';
+import { mayPublish, pythonPeerNames, type PythonPeerName } from './peers/index.js';
+
+/** What runs in the benchmark's process: `dense` is spc's own code for the network before pruning, `one-thread` that for the network itself. */
+export const ownPeers = ['onnxruntime', 'dense', 'one-thread'] as const;
+export type OwnPeer = (typeof ownPeers)[number];
+export type PeerName = OwnPeer | PythonPeerName;
+export const peerNames: readonly PeerName[] = [...ownPeers, ...pythonPeerNames];
 
 const count = z.number().int().nonnegative();
 
@@ -71,6 +77,8 @@ export type RowKey = Pick<Row, 'network' | 'batch' | 'pattern' | 'cpu' | 'thread
 export const threadsOf = ({ threads = 1 }: Pick<Row, 'threads'>): number => threads;
 export const sameRow = (a: RowKey, b: RowKey): boolean =>
   a.network === b.network && a.batch === b.batch && a.pattern === b.pattern && a.cpu === b.cpu && threadsOf(a) === threadsOf(b);
+/** The network, and what is not as in most rows. */
+export const rowName = (key: RowKey): string => [key.network, ...(key.cpu === undefined ? [] : [key.cpu]), ...(threadsOf(key) > 1 ? [`${threadsOf(key)} threads`] : [])].join(', ');
 export const isMeasured = (r: Row): r is MeasuredRow => r.result.status === 'measured';
 
 export const readResults = (path: string): Results | undefined => (existsSync(path) ? resultsSchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined);

@@ -1,9 +1,9 @@
 /** Results as text: rows for the terminal, goals, and the page docs/performance.md. */
 import { median } from '../compiler/cli/timing.js';
-import { AS_TRAINED, goals, inPlanOrder, isLayer, isMet } from './plan.js';
+import { AS_TRAINED, goals, inPlanOrder, isLayer, isMet, isUsual } from './plan.js';
 import { limitOf } from './peaks.js';
-import { isPythonPeer, pythonPeers } from './peers/index.js';
-import { isMeasured, sameRow, threadsOf, type MeasuredRow, type Results, type Row, type RowKey } from './results.js';
+import { isPythonPeer, mayPublish, pythonPeerNames, pythonPeers, type PythonPeerName } from './peers/index.js';
+import { isMeasured, rowName, sameRow, threadsOf, type MeasuredRow, type Results, type Row, type RowKey } from './results.js';
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 export const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string => [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
@@ -32,9 +32,6 @@ export const rowHead = ['network', 'batch', 'pattern', 'non-zeros', 'ORT', 'spc'
 /** Kernels that a model got: sparse / dense / plain loop nests. */
 const layers = ({ result: { layers: l } }: MeasuredRow): string => `${l.sparse}/${l.dense}/${l.reference}`;
 
-/** The network, and what is not as in most rows. */
-export const rowName = (key: RowKey): string => [key.network, ...(key.cpu === undefined ? [] : [key.cpu]), ...(threadsOf(key) > 1 ? [`${threadsOf(key)} threads`] : [])].join(', ');
-
 export function rowCells(row: Row): string[] {
   const key = [rowName(row), String(row.batch), row.pattern];
   if (!isMeasured(row)) return [...key, `failed: ${row.result.status === 'failed' ? row.result.problem.split('\n')[0]!.replaceAll('|', '\\|').slice(0, 120) : ''}`, ...rowHead.slice(4).map(() => '')];
@@ -56,9 +53,9 @@ export function peerLines({ result }: Row): string[] {
   ];
 }
 
-/** Every goal beside what the results say; rows that are missing or failed say so. */
-export function goalsTable(results: Results): string {
-  return markdownTable(['workload', 'goal', 'measured', ''], goals.map((g) => {
+/** Every goal beside what the results say; rows that are missing or failed say so. @param of rows that count */
+export function goalsTable(results: Results, of: (row: RowKey) => boolean = () => true): string {
+  return markdownTable(['workload', 'goal', 'measured', ''], goals.filter((g) => of(g.row)).map((g) => {
     const row = results.rows.find((r) => sameRow(r, g.row)), value = row && isMeasured(row) ? g.measured(row) : undefined;
     const goal = `${g.sense === 'atMost' ? '< ' : ''}${g.goal}`;
     return [g.text, goal, value === undefined ? (row ? 'failed' : 'not measured') : value.toFixed(2), value === undefined ? '' : isMet(g, value) ? 'met' : 'missed'];
@@ -75,16 +72,75 @@ in GB/s: ${read}.`;
 }
 
 const isReal = (r: Row): boolean => r.pattern === AS_TRAINED;
+const isSparse = (r: Row): boolean => r.pattern !== 'dense';
 
-/** Which of `rows` a section of the page shows. */
-const sections: readonly { readonly title: string; readonly text: string; readonly of: (r: Row) => boolean }[] = [
-  { title: 'Networks', text: 'Real shapes, random weights.', of: (r) => !isReal(r) && !isLayer(r) },
-  { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back.', of: isLayer },
-  { title: 'Models trained sparse', text: 'Whatever pattern training left in them.', of: isReal },
+/** Python peers that ran in any of the rows. */
+const peersIn = (rows: readonly MeasuredRow[]): PythonPeerName[] => pythonPeerNames.filter((p) => rows.some((r) => r.result.peers[p]));
+
+/** Where each other engine stands on the sparse rows, losses named. */
+export function peerSummary(rows: readonly Row[]): string[] {
+  const measured = rows.filter(isMeasured).filter(isSparse), place = (r: Row): string => `${rowName(r)} ${r.pattern}, batch ${r.batch}`;
+  return peersIn(measured).map((peer) => {
+    const ran = measured.filter((r) => r.result.peers[peer]), ratios = ran.map((r) => r.result.peers[peer]!.ratio), lost = ran.filter((r) => r.result.peers[peer]!.ratio < 1);
+    return `${pythonPeers[peer].title}: spc is faster on ${ran.length - lost.length} of ${ran.length} sparse rows; ${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)} times as fast, median ${median(ratios).toFixed(2)}`
+      + (lost.length ? `; slower on ${lost.map((r) => `${place(r)} (${ratio(r.result.peers[peer]!.ratio)})`).join(', ')}` : '');
+  });
+}
+
+/** Times of all engines on the rows that other engines ran, the fastest one named. */
+function peerTable(rows: readonly MeasuredRow[]): string {
+  const peers = ['onnxruntime', ...peersIn(rows)] as const, title = (p: string): string => (isPythonPeer(p) ? pythonPeers[p].title : 'ONNX Runtime');
+  return markdownTable(['network', 'batch', 'pattern', ...peers.map(title), 'spc', 'fastest', 'next'], rows.map((r) => {
+    const ranked = [{ name: 'spc', us: r.result.spc_us }, ...peers.flatMap((p) => (r.result.peers[p] ? [{ name: title(p), us: r.result.peers[p].us }] : []))].sort((a, b) => a.us - b.us);
+    const cell = (p: string): string => (r.result.peers[p] ? time(r.result.peers[p].us) : r.result.absent[p] === undefined ? '' : 'does not run');
+    return [rowName(r), String(r.batch), r.pattern, ...peers.map(cell), time(r.result.spc_us), ranked[0]!.name, ranked[1] ? `${ranked[1].name} x ${ratio(ranked[1].us / ranked[0]!.us)}` : ''];
+  }));
+}
+
+/** The page's section on other engines; none where none ran. */
+function peerSection(all: readonly Row[], plot: string | undefined): string[] {
+  const rows = all.filter(isMeasured).filter((r) => Object.keys({ ...r.result.peers, ...r.result.absent }).some(isPythonPeer));
+  if (rows.length === 0) return [];
+  const about = [...new Set(rows.flatMap((r) => Object.values(r.result.about)))].sort(), absent = [...new Set(rows.flatMap((r) => Object.entries(r.result.absent).map(([p, why]) => `${isPythonPeer(p) ? pythonPeers[p].title : p} on ${rowName(r)}: ${why.split('\n')[0]!.replaceAll('|', '\\|').slice(0, 160)}`)))];
+  const unpublished = pythonPeerNames.filter((p) => !mayPublish(p)).map((p) => pythonPeers[p].title);
+  return [
+    '## Other engines', '',
+    `The same files and inputs, each engine in a process of its own on the same CPU, its warm blocks taking turns with spc's and ONNX Runtime's, results checked alike.
+*next* is the second fastest and its time over the fastest one's. ${unpublished.length ? `${unpublished.join(', ')}: measured by the same command, figures are not published.` : ''}`, '',
+    ...about.map((a) => `- ${a}`), '', ...peerSummary(rows).flatMap((s) => [s, '']),
+    ...(plot === undefined ? [] : [`![Time of other engines over spc's](${plot})`, '']), peerTable(rows), '',
+    ...(absent.length ? ['Did not run:', '', ...absent.map((a) => `- ${a}`), ''] : []),
+  ];
+}
+
+const threadHead = ['network', 'batch', 'pattern', 'threads', 'one thread', 'all threads', 'ratio', 'ORT, all threads', 'ratio'];
+function threadCells(row: Row): string[] {
+  const key = [row.network, String(row.batch), row.pattern, String(threadsOf(row))];
+  if (!isMeasured(row)) return [...rowCells(row).slice(0, 4), ...threadHead.slice(4).map(() => '')];
+  const { peers: { 'one-thread': one, onnxruntime: ort }, spc_us } = row.result;
+  return [...key, one ? time(one.us) : '', time(spc_us), ratio(one?.ratio), ort ? time(ort.us) : '', ratio(ort?.ratio)];
+}
+
+interface Section {
+  readonly title: string;
+  readonly text: string;
+  /** Rows that it shows. */
+  readonly of: (r: Row) => boolean;
+  readonly head: readonly string[];
+  readonly cells: (r: Row) => readonly string[];
+}
+
+const wide = { head: rowHead, cells: rowCells };
+const sections: readonly Section[] = [
+  { title: 'Networks', text: 'Real shapes, random weights.', of: (r) => isUsual(r) && !isReal(r) && !isLayer(r), ...wide },
+  { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back.', of: (r) => isUsual(r) && isLayer(r), ...wide },
+  { title: 'Models trained sparse', text: 'Whatever pattern training left in them.', of: (r) => isUsual(r) && isReal(r), ...wide },
+  { title: 'Threads', text: 'All threads from one process; *ratio*: one thread of spc over all of them, and ONNX Runtime on as many threads over spc.', of: (r) => threadsOf(r) > 1, head: threadHead, cells: threadCells },
+  { title: 'Other instruction sets', text: 'spc restricted to the instruction set that is named; ONNX Runtime cannot be restricted and uses all that the machine has.', of: (r) => threadsOf(r) === 1 && r.cpu !== undefined, ...wide },
 ];
 
-/** docs/performance.md. @param plots file names beside the page */
-export function performancePage(results: Results, plots: readonly string[]): string {
+/** docs/performance.md. @param plots file names beside the page: of speed-ups, and of other engines */
+export function performancePage(results: Results, plots: readonly string[], peerPlot?: string): string {
   const all = inPlanOrder(results.rows), measured = all.filter(isMeasured), failed = all.length - measured.length;
   const pruned = [...new Map(measured.filter((r) => !isReal(r) && !isLayer(r)).map((r) => [r.network, r.result.pruned])).entries()];
   const unfit = measured.filter((r) => r.result.unfit.length > 0);
@@ -104,10 +160,11 @@ holds them all; *of limit* says how near it came. *layers*: sparse kernels / den
 accuracy a pattern costs. All times are of inferences back to back: a network that runs once a second finds its code and weights cold.`, '',
     '## Goals', '', goalsTable(results), '',
     ...(plots.length ? ['## Speed-up and sparsity', '', ...plots.flatMap((p) => [`![Speed-up over ONNX Runtime against sparsity](${p})`, ''])] : []),
-    ...sections.flatMap(({ title, text, of }) => {
+    ...sections.flatMap(({ title, text, of, head, cells }) => {
       const rows = all.filter(of);
-      return rows.length ? [`## ${title}`, '', text, '', ...(title === 'Networks' ? [`Pruned: ${pruned.map(([n, what]) => `${n}: ${what}`).join('; ')}.`, ''] : []), markdownTable(rowHead, rows.map(rowCells)), ''] : [];
+      return rows.length ? [`## ${title}`, '', text, '', ...(title === 'Networks' ? [`Pruned: ${pruned.map(([n, what]) => `${n}: ${what}`).join('; ')}.`, ''] : []), markdownTable(head, rows.map(cells)), ''] : [];
     }),
+    ...peerSection(all, peerPlot),
     ...(unfit.length ? [`Layers that a pattern does not fit stay dense: ${unfit.map((r) => `${r.network} ${r.pattern}, batch ${r.batch}: ${r.result.unfit.length}`).join('; ')}.`, ''] : []),
     ...(failed ? [`${failed} ${failed === 1 ? 'row' : 'rows'} failed.`, ''] : []),
   ].join('\n');
