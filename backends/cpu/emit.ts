@@ -120,7 +120,8 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   const split = lines > LINES_PER_FILE;
   const streams = streamFiles(plan, isa, top, options);
   for (const [file, content] of streams) files.set(file, content);
-  const runtime = ['spc_math.h', 'spc_vector.h', ...(kernels.some((k) => k.includes('spc_tiles_')) ? ['spc_tiles.h'] : [])];
+  const calls = (prefix: string): boolean => kernels.some((k) => k.includes(prefix));
+  const runtime = ['spc_math.h', 'spc_vector.h', ...(calls('spc_tiles_') || calls('spc_planes_') ? ['spc_tiles.h'] : []), ...(calls('spc_planes_') ? ['spc_planes.h'] : [])];
   const includes = [...runtime, ...(streams.size ? [`${name}_streams.h`] : [])].map((f) => `#include "${f}"\n`).join('');
   if (split) {
     const declared = emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n');

@@ -99,7 +99,7 @@ SPC_INLINE void spc_tiles_halo(float *grid, long v, long size, long channels, lo
 
 /*
  * Rows (one a pixel, `channels` elements each) to tiles and back, a square of 16 x 16 elements at a time, transposed in registers. Lane l
- * has row rows[l]; none where that is negative.
+ * has row rows[l]; none where that is negative. `step`: elements from one channel's lanes to the next one's.
  */
 #if defined(__AVX512F__)
 SPC_INLINE void spc_transpose_f32x16(__m512 r[16]) {
@@ -121,17 +121,17 @@ SPC_INLINE void spc_transpose_f32x16(__m512 r[16]) {
     r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
   }
 }
-SPC_INLINE void spc_square_from_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+SPC_INLINE void spc_square_from_rows(float *y, long step, const float *x, const int32_t rows[16], long channels, int n) {
   const __mmask16 all = (__mmask16)((1u << n) - 1);
   __m512 r[16];
   for (int l = 0; l < 16; ++l) r[l] = _mm512_maskz_loadu_ps(rows[l] < 0 ? 0 : all, x + (rows[l] < 0 ? 0 : rows[l]) * channels);
   spc_transpose_f32x16(r);
-  for (int c = 0; c < n; ++c) _mm512_storeu_ps(y + c * SPC_LANES, r[c]);
+  for (int c = 0; c < n; ++c) _mm512_storeu_ps(y + c * step, r[c]);
 }
-SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const int32_t rows[16], long channels, int n) {
   const __mmask16 all = (__mmask16)((1u << n) - 1);
   __m512 r[16];
-  for (int c = 0; c < 16; ++c) r[c] = c < n ? _mm512_loadu_ps(x + c * SPC_LANES) : _mm512_setzero_ps();
+  for (int c = 0; c < 16; ++c) r[c] = c < n ? _mm512_loadu_ps(x + c * step) : _mm512_setzero_ps();
   spc_transpose_f32x16(r);
   for (int l = 0; l < 16; ++l) if (rows[l] >= 0) _mm512_mask_storeu_ps(y + rows[l] * channels, all, r[l]);
 }
@@ -144,7 +144,7 @@ SPC_INLINE void spc_transpose_f32x4(spc_f32x4 r[4]) {
   r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
   r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
-SPC_INLINE void spc_square_from_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+SPC_INLINE void spc_square_from_rows(float *y, long step, const float *x, const int32_t rows[16], long channels, int n) {
   for (int c = 0; c < n; c += 4) for (int l = 0; l < 16; l += 4) {
     spc_f32x4 r[4];
     for (int i = 0; i < 4; ++i) {
@@ -152,13 +152,13 @@ SPC_INLINE void spc_square_from_rows(float *y, const float *x, const int32_t row
       r[i] = rows[l + i] < 0 ? spc_splat_f32x4(0.0f) : c + 4 <= n ? spc_load_f32x4(p) : spc_loadn_f32x4(p, n - c);
     }
     spc_transpose_f32x4(r);
-    for (int i = 0; i < 4 && c + i < n; ++i) spc_store_f32x4(y + (c + i) * SPC_LANES + l, r[i]);
+    for (int i = 0; i < 4 && c + i < n; ++i) spc_store_f32x4(y + (c + i) * step + l, r[i]);
   }
 }
-SPC_INLINE void spc_square_to_rows(float *y, const float *x, const int32_t rows[16], long channels, int n) {
+SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const int32_t rows[16], long channels, int n) {
   for (int c = 0; c < n; c += 4) for (int l = 0; l < 16; l += 4) {
     spc_f32x4 r[4];
-    for (int i = 0; i < 4; ++i) r[i] = c + i < n ? spc_load_f32x4(x + (c + i) * SPC_LANES + l) : spc_splat_f32x4(0.0f);
+    for (int i = 0; i < 4; ++i) r[i] = c + i < n ? spc_load_f32x4(x + (c + i) * step + l) : spc_splat_f32x4(0.0f);
     spc_transpose_f32x4(r);
     for (int i = 0; i < 4; ++i) {
       if (rows[l + i] < 0) continue;
@@ -177,7 +177,7 @@ SPC_INLINE void spc_tiles_transpose(float *y, long y_step, const float *x, long 
     int32_t lanes[SPC_LANES];
     float square[SPC_LANES * SPC_LANES];
     for (int l = 0; l < SPC_LANES; ++l) lanes[l] = l < high ? l : -1;
-    spc_square_from_rows(square, x + r * x_step + c, lanes, x_step, wide);
+    spc_square_from_rows(square, SPC_LANES, x + r * x_step + c, lanes, x_step, wide);
     for (int i = 0; i < wide; ++i) {
       float *to = y + (c + i) * y_step + r;
       if (high == SPC_LANES) spc_store_f32x16(to, spc_load_f32x16(square + i * SPC_LANES));
@@ -190,15 +190,15 @@ SPC_INLINE void spc_vector_from_rows(float *y, const float *x, spc_i32x16 lanes,
   int32_t rows[SPC_LANES];
   spc_store_i32x16(rows, lanes);
   long c = 0;
-  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, stride, SPC_LANES);
-  if (c < channels) spc_square_from_rows(y + c * SPC_LANES, x + c, rows, stride, (int)(channels - c));
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_from_rows(y + c * SPC_LANES, SPC_LANES, x + c, rows, stride, SPC_LANES);
+  if (c < channels) spc_square_from_rows(y + c * SPC_LANES, SPC_LANES, x + c, rows, stride, (int)(channels - c));
 }
 SPC_INLINE void spc_vector_to_rows(float *y, const float *x, spc_i32x16 lanes, long stride, long channels) {
   int32_t rows[SPC_LANES];
   spc_store_i32x16(rows, lanes);
   long c = 0;
-  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, stride, SPC_LANES);
-  if (c < channels) spc_square_to_rows(y + c, x + c * SPC_LANES, rows, stride, (int)(channels - c));
+  for (; c + SPC_LANES <= channels; c += SPC_LANES) spc_square_to_rows(y + c, x + c * SPC_LANES, SPC_LANES, rows, stride, SPC_LANES);
+  if (c < channels) spc_square_to_rows(y + c, x + c * SPC_LANES, SPC_LANES, rows, stride, (int)(channels - c));
 }
 
 /* Rows of an image's pixels in vector v of a grid, -1 where there is none. */
@@ -422,7 +422,7 @@ SPC_INLINE void spc_tiles_from_plane(float *y, long y_vector, long y_grid, const
     for (long v = 0; v < size; v += SPC_LANES) {
       const int n = size - v < SPC_LANES ? (int)(size - v) : SPC_LANES;
       float square[SPC_LANES * SPC_LANES];
-      spc_square_from_rows(square, grid + v, rows, 1, n);
+      spc_square_from_rows(square, SPC_LANES, grid + v, rows, 1, n);
       for (int i = 0; i < n; ++i) spc_store_f32x16(y + q * y_grid + (v + i) * y_vector, spc_load_f32x16(square + i * SPC_LANES));
     }
   }
@@ -435,7 +435,7 @@ SPC_INLINE void spc_tiles_from_image_planes(float *y, long y_row, long y_vector,
   for (long i = 0; i < height; ++i) for (long j = 0; j < width; j += SPC_LANES) {
     const int n = width - j < SPC_LANES ? (int)(width - j) : SPC_LANES;
     float square[SPC_LANES * SPC_LANES];
-    if (column_step == 1) spc_square_from_rows(square, x + i * row_step + j, lanes, 1, n);
+    if (column_step == 1) spc_square_from_rows(square, SPC_LANES, x + i * row_step + j, lanes, 1, n);
     else for (int v = 0; v < n; ++v) for (int l = 0; l < SPC_LANES; ++l) square[v * SPC_LANES + l] = lanes[l] < 0 ? 0.0f : x[lanes[l] + i * row_step + (j + v) * column_step];
     for (int v = 0; v < n; ++v) spc_store_f32x16(y + i * y_row + (j + v) * y_vector, spc_load_f32x16(square + v * SPC_LANES));
   }
@@ -470,7 +470,7 @@ SPC_INLINE void spc_tiles_to_column(float *y, const float *x, long x_vector, lon
       starts[l] = left < n ? -1 : (int32_t)start;
       if (left < n) for (int i = 0; i < left; ++i) y[start + v + i] = square[i * SPC_LANES + l];
     }
-    spc_square_to_rows(y + v, square, starts, 1, n);
+    spc_square_to_rows(y + v, square, SPC_LANES, starts, 1, n);
   }
 }
 

@@ -32,6 +32,7 @@ const kernels: Readonly<Record<string, readonly string[]>> = {
   'depthwise in tiles': ['depthwise #x# in tiles'],
   'transpose from tiles': ['pixels to transposed rows', 'pixels to columns'],
   'transpose to tiles': ['transposed rows to pixels'],
+  walk: ['walk #x#'],
 };
 
 describe('random networks give what float64 gives', () => {
