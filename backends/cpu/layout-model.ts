@@ -2,7 +2,7 @@
 import { tapsOf, reachOf, windowOf } from '../../compiler/core/window.js';
 import { bytesOfType } from '../../compiler/ir/analysis.js';
 import { LANES, pixelTiles, type Layout } from '../../compiler/ir/layout.js';
-import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type TensorType } from '../../compiler/ir/types.js';
+import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType } from '../../compiler/ir/types.js';
 import { tensorRef } from '../../compiler/kir/kernel-builder.js';
 import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from '../../passes/select-layout/index.js';
@@ -88,7 +88,13 @@ function runsDepthwise(graph: Graph, node: Node, over: Layout['over']): boolean 
 
 const isDepthwise = (p: StreamProduct): boolean => p.group > 1 && p.depth === 1 && p.rows === p.group;
 
+/** A way to run a node in rows. */
+interface Offer extends Pick<LayoutOption, 'kernel' | 'nanoseconds' | 'bytes'> {
+  readonly absorbs: readonly Node[];
+}
+
 export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel {
+  const known = new WeakMap<Graph, Map<NodeId, readonly Offer[]>>();
   const epilogueFits = (graph: Graph, node: Node): boolean =>
     matchEpilogue(node.epilogue?.expr, (node.epilogue?.inputs ?? []).map((id) => epilogueOperand(valueOf(graph, id), typeOf(graph, node.outputs[0]!).shape)), typeOf(graph, node.outputs[0]!).shape) !== undefined;
   const product = (graph: Graph, node: Node): StreamProduct | string =>
@@ -143,6 +149,28 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     }
   }
 
+  /** Ways to run a node in rows, those among them that run others on the way. */
+  function offersOf(graph: Graph, node: Node): readonly Offer[] {
+    const of = known.get(graph) ?? new Map<NodeId, readonly Offer[]>(), before = of.get(node.id);
+    if (before) return before;
+    const constants = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0), request = requestFor(graph, node);
+    const kernels = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).map(({ choice, nanoseconds, bytes = constants, absorbs = [] }): Offer =>
+      ({ kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes, absorbs }));
+    const nest: Offer = { kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes: constants, absorbs: [] };
+    const offers = kernels.some((o) => o.absorbs.length === 0) ? kernels : [...kernels, nest];
+    known.set(graph, of.set(node.id, offers));
+    return offers;
+  }
+
+  /** Least time of a node as part of the one that reads it. */
+  function largestShare(graph: Graph, node: Node): number {
+    const [reader, ...others] = graph.nodes.filter((n) => operandsOf(n).some((id) => node.outputs.includes(id)));
+    return reader && others.length === 0 ? Math.min(Infinity, ...offersOf(graph, reader).flatMap((o) => (o.absorbs.some((n) => n.id === node.id) ? [o.nanoseconds] : []))) : Infinity;
+  }
+
+  /** What a node is charged with where it may be part of the one that reads it, which is charged with the rest of the time of both. */
+  const shareOf = (graph: Graph, node: Node): number => Math.min(largestShare(graph, node), ...offersOf(graph, node).map((o) => o.nanoseconds));
+
   return {
     epilogueFits,
     conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND + CALL_NANOSECONDS,
@@ -152,12 +180,10 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       return typeof p !== 'string' && !isDepthwise(p) && costOf(isa, p, 1, phases * phases).bytes <= PHASES_BUDGET;
     },
     rows(graph, node) {
-      const request = requestFor(graph, node);
-      const candidates = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)]));
-      const constants = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0);
-      if (candidates.length === 0) return [{ layout: 'rows', kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes: constants }];
-      return candidates.map(({ choice, nanoseconds, bytes = constants }): LayoutOption =>
-        ({ layout: 'rows', kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes }));
+      const offers = offersOf(graph, node), absorbing = largestShare(graph, node);
+      return offers.map(({ kernel, nanoseconds, bytes, absorbs }): LayoutOption => ({
+        layout: 'rows', kernel, bytes, nanoseconds: absorbs.length === 0 ? Math.min(nanoseconds, absorbing) : Math.max(0, nanoseconds - absorbs.reduce((s, n) => s + shareOf(graph, n), 0)),
+      }));
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };

@@ -15,6 +15,12 @@ SPC_OUT_OF_LINE void spc_planes_from_rows(float *planes, long plane, const float
   if (c < channels) spc_square_from_rows(y + c * plane, plane, x + c, pixels + line * SPC_LANES, channels, (int)(channels - c));
 }
 
+/* The same element by element, for few channels. */
+SPC_OUT_OF_LINE void spc_planes_from_elements(float *planes, long plane, const float *x, const int32_t *pixels, long channels, long line) {
+  const int32_t *p = pixels + line * SPC_LANES;
+  for (long c = 0; c < channels; ++c) for (int i = 0; i < SPC_LANES; ++i) planes[c * plane + line * SPC_LANES + i] = p[i] < 0 ? 0.0f : x[p[i] * channels + c];
+}
+
 /* Lanes 16 v to 16 v + 15 of every channel's sums as row-major pixels; `step`: elements of a channel's sums. */
 SPC_OUT_OF_LINE void spc_planes_to_rows(float *y, const float *sums, long step, const int32_t *pixels, long channels, long v) {
   const float *x = sums + v * SPC_LANES;

@@ -10,7 +10,7 @@ import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
 import { streamRule } from './stream/rule.js';
 import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
-import { walkRule } from './walk/rule.js';
+import { pooledWalkRule, walkRule } from './walk/rule.js';
 
 export const cpuKernels = (isa: Isa): readonly KernelRule[] => [blocksRule(isa), convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
-  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), walkRule(isa), streamRule(isa), ...tileRules(isa)];
+  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), pooledWalkRule(isa), walkRule(isa), streamRule(isa), ...tileRules(isa)];

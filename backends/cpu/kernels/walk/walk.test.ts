@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ConvAttrs } from '../../../../compiler/core/conv.js';
+import type { PoolAttrs } from '../../../../compiler/core/pool.js';
 import { elementCount, type Epilogue } from '../../../../compiler/ir/types.js';
 import { add, arg, f32, max, min, unary } from '../../../../compiler/kir/build.js';
 import { randomSource } from '../../../../test/support/random-stream.js';
 import { canRun, runTiles, tileBuilds, TileCases, worstDifference } from '../../../../test/support/tile-harness.js';
 import { isas } from '../../isa.js';
 import { coverOf, LINE, type Extent } from './cover.js';
-import { walkRule } from './rule.js';
+import { pooledWalkRule, walkRule } from './rule.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-walk-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -19,6 +20,9 @@ interface Shape extends Partial<ConvAttrs> {
   readonly density?: number;
   readonly epilogue?: 'relu' | 'clip' | 'residual' | 'sigmoid';
   readonly pad?: number;
+  /** Windows of a pool behind the convolution, and what is behind that. */
+  readonly pool?: readonly number[];
+  readonly afterPool?: Shape['epilogue'];
 }
 
 class WalkCases extends TileCases {
@@ -38,11 +42,15 @@ class WalkCases extends TileCases {
       case 'sigmoid': return { expr: unary('sigmoid', biased), inputs: [bias] };
     }
   }
-  conv(x: readonly number[], kernel: readonly number[], filters: number, { density = 0.2, epilogue, pad = 0, ...more }: Shape = {}): void {
+  conv(x: readonly number[], kernel: readonly number[], filters: number, { density = 0.2, epilogue, pad = 0, pool, afterPool, ...more }: Shape = {}): void {
     const attrs: ConvAttrs = { strides: kernel.map(() => 1), dilations: kernel.map(() => 1), pads: kernel.map(() => [pad, pad] as const), group: 1, layout: 'nsc', out: 'f32', ...more };
     const extent = kernel.map((k, d) => Math.floor((x[d + 1]! + attrs.pads[d]![0] + attrs.pads[d]![1] - (k - 1) * attrs.dilations[d]! - 1) / attrs.strides[d]!) + 1);
-    this.op(`${x.join('x')} by ${kernel.join('x')} to ${filters}, ${JSON.stringify({ density, epilogue, pad, ...more })}`, 'conv',
-      [this.input(x), this.sparse([...kernel, x.at(-1)! / attrs.group, filters], density)], attrs, undefined, this.epilogue(epilogue, [x[0]!, ...extent, filters]));
+    const name = `${x.join('x')} by ${kernel.join('x')} to ${filters}, ${JSON.stringify({ density, epilogue, pad, pool, afterPool, ...more })}`;
+    const operands = [this.input(x), this.sparse([...kernel, x.at(-1)! / attrs.group, filters], density)], finish = this.epilogue(epilogue, [x[0]!, ...extent, filters]);
+    if (!pool) { this.op(name, 'conv', operands, attrs, undefined, finish); return; }
+    const window: PoolAttrs = { mode: 'max', kernel: pool, strides: pool, dilations: pool.map(() => 1), pads: pool.map(() => [0, 0] as const), ceil: false, layout: 'nsc', countIncludePad: false };
+    const pooled = [x[0]!, ...extent.map((e, d) => Math.floor(e / pool[d]!)), filters];
+    this.op(name, 'pool', [this.node('conv', operands, attrs, undefined, finish)], window, undefined, this.epilogue(afterPool, pooled));
   }
 }
 
@@ -65,12 +73,32 @@ function cases(): WalkCases {
   return c;
 }
 
+/** The maximum in registers where there are few channels, behind the walk where they come in chunks. */
+function pooledCases(): WalkCases {
+  const c = new WalkCases();
+  c.conv([1, 32, 32, 1], [5, 5], 45, { density: 0.07, epilogue: 'relu', pool: [2, 2] });
+  c.conv([1, 14, 14, 45], [5, 5], 33, { density: 0.05, pool: [2, 2], afterPool: 'relu' });
+  c.conv([2, 9, 11, 3], [3, 3], 6, { pad: 1, epilogue: 'clip', pool: [2, 2], afterPool: 'residual' });
+  c.conv([1, 13, 16, 2], [3, 2], 5, { strides: [1, 2], dilations: [2, 1], pool: [3, 1], afterPool: 'sigmoid' });
+  c.conv([2, 40, 5], [5], 9, { pad: 2, epilogue: 'relu', pool: [4] });
+  c.conv([1, 15, 12, 40], [3, 3], 20, { group: 2, pool: [2, 3], epilogue: 'clip' });
+  return c;
+}
+
 describe.each(tileBuilds)('walks on $isa with $compiler', (build) => {
   test.skipIf(!canRun(build))('give what the reference gives', () => {
     for (const run of runTiles(mkdtempSync(join(folder, 'run-')), cases(), build, [walkRule(isas[build.isa])])) {
-      expect(run.step.choice.kernel, run.name).toMatch(/^walk/);
+      expect(run.step.choice.kernel, run.name).toMatch(/^walk \d+x8$/);
       expect(worstDifference(run), run.name).toBeLessThan(2e-5);
     }
+  }, 60_000);
+  test.skipIf(!canRun(build))('give the maxima of a pool', () => {
+    const runs = runTiles(mkdtempSync(join(folder, 'run-')), pooledCases(), build, [pooledWalkRule(isas[build.isa])]);
+    for (const run of runs) {
+      expect(run.step.choice.kernel, run.name).toMatch(/^walk \d+x8 pooled$/);
+      expect(worstDifference(run), run.name).toBeLessThan(2e-5);
+    }
+    expect(new Set(runs.map((r) => /taken (in registers|behind)/.exec(r.step.choice.reason)?.[1]))).toEqual(new Set(['in registers', 'behind']));
   }, 60_000);
 });
 
