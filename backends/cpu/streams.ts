@@ -1,8 +1,8 @@
-/** The stream functions of a plan: assembly around a binary, C over tables, or both where some layers' code would be too large. */
+/** The stream and permute functions of a plan: assembly around a binary, C over tables, or both where some layers' code would be too large. */
 import { binarySource, INCLUDE_LIMIT, weightsInclude } from '../../compiler/emit/weights.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
 import type { StreamForm } from '../../compiler/ir/layout-choice.js';
-import type { StreamFunction } from '../../compiler/kir/stream.js';
+import { isPermute, type Routine } from '../../compiler/kir/routine.js';
 import type { Plan, PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions } from '../types.js';
 import { fastestForm, type Isa } from './isa.js';
@@ -22,14 +22,14 @@ const pieceMachines: { readonly [C in Isa['streams']['code']]?: PieceMachine } =
 interface StepFunction {
   readonly step: number;
   readonly form: StreamForm;
-  readonly function: StreamFunction;
+  readonly function: Routine;
 }
 
 /** Files of the stream functions of a model; none where it has none. @param top comment at the head of C files */
 export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOptions): Map<string, string | Uint8Array> {
   const files = new Map<string, string | Uint8Array>(), { name: model, header } = options, symbol = `${model}_streams`;
   const all = plan.steps.flatMap((s, step) => (s.kernel.routines ?? []).map((f): StepFunction =>
-    ({ step, form: s.choice.decision?.chosen.form ?? fastestForm(isa), function: { ...f, name: `${streamPrefix(model, s)}${f.name}` } })));
+    ({ step, form: isPermute(f) ? 'assembly' : s.choice.decision?.chosen.form ?? fastestForm(isa), function: { ...f, name: `${streamPrefix(model, s)}${f.name}` } })));
   if (all.length === 0) return files;
   files.set(`${symbol}.h`, `${top}#include <stdint.h>\n\n${streamPrototypes(all.map((f) => f.function))}`);
   const about = [...header, `The sparse products of ${model} as straight-line code: every non-zero weight is one multiply-add.`];
@@ -43,7 +43,7 @@ export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOpti
   if (coded.length > 0) {
     const functions = coded.map((f) => f.function), pieces = pieceMachines[isa.streams.code];
     if (pieces) {
-      const written = functions.map((f) => writePieces(pieces, f));
+      const written = functions.flatMap((f) => (isPermute(f) ? [] : [writePieces(pieces, f)]));
       report(coded, written);
       files.set(`${symbol}.S`, assemblyFile({ machine: pieces.processor, functions, body: (i) => written[i]!.text }, about));
     } else {
@@ -56,7 +56,7 @@ export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOpti
   }
   const tabled = all.filter((f) => f.form === 'tables');
   if (tabled.length > 0) {
-    const tables = streamTables(tabled.map((f) => f.function));
+    const tables = streamTables(tabled.flatMap((f) => (isPermute(f.function) ? [] : [f.function])));
     report(tabled, tables.symbols);
     files.set(`${symbol}_tables.bin`, tables.bytes);
     // a name of its own: objects of a .S and a .c of one name would be one file

@@ -4,7 +4,7 @@ import { gridVectors, LANES, layoutElements, phaseVectors, type Layout } from '.
 import type { Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount, type TensorType, type ValueId } from '../ir/types.js';
 import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, ref, store } from './build.js';
-import type { StreamFunction } from './stream.js';
+import type { Routine } from './routine.js';
 import type { CallArgument, Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
 
 /** A tensor as a kernel sees it: a parameter, and where element (i, j, ...) lies from its pointer. */
@@ -62,7 +62,7 @@ export class KernelBuilder {
   private readonly used = new Map<string, number>();
   private readonly extra: KernelParam[] = [];
   private readonly brought: { readonly name: string; readonly tensor: Tensor }[] = [];
-  private readonly streams: StreamFunction[] = [];
+  private readonly streams: Routine[] = [];
   private readonly further: { readonly id: ValueId; readonly ref: TensorRef }[] = [];
 
   /** @param tensorOf a value of the graph under a parameter's name, where there is a graph */
@@ -103,12 +103,12 @@ export class KernelBuilder {
   }
   get operands(): readonly { readonly id: ValueId; readonly ref: TensorRef }[] { return this.further; }
 
-  /** Calls a stream function, which becomes part of the kernel where it is new. */
-  callStream(f: StreamFunction, ...args: readonly CallArgument[]): Stmt {
+  /** Calls a stream or permute function, which becomes part of the kernel where it is new. */
+  callStream(f: Routine, ...args: readonly CallArgument[]): Stmt {
     if (!this.streams.includes(f)) this.streams.push(f);
     return { kind: 'call', name: f.name, routine: true, args };
   }
-  get routines(): readonly StreamFunction[] { return this.streams; }
+  get routines(): readonly Routine[] { return this.streams; }
 
   /** Address of element `at` of `t`, in elements. */
   address(t: TensorRef, at: readonly (Expr | number)[]): Expr {

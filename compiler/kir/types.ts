@@ -7,7 +7,7 @@
  */
 import type { DType } from '../ir/dtype.js';
 import type { Origin } from '../ir/types.js';
-import type { StreamFunction } from './stream.js';
+import type { Routine } from './routine.js';
 
 export type ScalarType = DType | 'index';
 
@@ -78,7 +78,7 @@ export type Stmt =
   | { readonly kind: 'store'; readonly buffer: string; readonly index: Expr; readonly value: Expr; readonly count?: number }
   /** A local array of `size` uninitialised elements, or a constant table when `init` is given. */
   | { readonly kind: 'array'; readonly name: string; readonly dtype: ScalarType; readonly size: number; readonly init?: readonly (number | bigint)[] }
-  /** Calls a function of the target's runtime library, or a stream function of this kernel (`routine`). Not for the evaluator. */
+  /** Calls a function of the target's runtime library, or a routine of this kernel (`routine`). Not for the evaluator. */
   | { readonly kind: 'call'; readonly name: string; readonly routine: boolean; readonly args: readonly CallArgument[] }
   | { readonly kind: 'comment'; readonly text: string };
 
@@ -101,6 +101,6 @@ export interface Kernel {
   readonly origins: readonly Origin[];
   readonly params: readonly KernelParam[];
   readonly body: readonly Stmt[];
-  /** Stream functions that the body calls, in order of execution. */
-  readonly routines?: readonly StreamFunction[];
+  /** Stream and permute functions that the body calls, in order of execution. */
+  readonly routines?: readonly Routine[];
 }

@@ -6,11 +6,12 @@ import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
+import { permuteRule } from './permute/rule.js';
 import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
 import { streamRule } from './stream/rule.js';
 import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
 import { pooledWalkRule, walkRule } from './walk/rule.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [blocksRule(isa), convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa),
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [blocksRule(isa), convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa), permuteRule(isa),
   softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), pooledWalkRule(isa), walkRule(isa), streamRule(isa), ...tileRules(isa)];

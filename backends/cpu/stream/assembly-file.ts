@@ -1,16 +1,19 @@
-/** The assembly file of a model: its stream functions, as bytes of a binary beside it or as instructions to read. */
+/** The assembly file of a model: its stream and permute functions, as bytes of a binary beside it or as instructions to read. */
 import { commentBlock } from '../../../compiler/emit/c-abi.js';
 import { commentSafe } from '../../../compiler/emit/writer.js';
+import { isPermute, type Routine } from '../../../compiler/kir/routine.js';
 import type { StreamSymbol } from './region.js';
 
 export const streamSignature = (name: string): string =>
   `void ${name}(const void *x, long tiles, const uint16_t *masks, const void *x2, void *y, const void *r)`;
 
-/** C declarations of stream functions, in whichever form they are: called inside the model's library only. At least one tile. */
-export const streamPrototypes = (symbols: readonly Pick<StreamSymbol, 'name'>[]): string => `#if defined(__GNUC__)
+const permuteSignature = (name: string): string => `void ${name}(const float *x, const uint32_t *words, float *sums, long groups)`;
+
+/** C declarations of routines, in whichever form they are: called inside the model's library only. At least one tile, or group. */
+export const streamPrototypes = (routines: readonly Routine[]): string => `#if defined(__GNUC__)
 #pragma GCC visibility push(hidden)
 #endif
-${symbols.map(({ name }) => `${streamSignature(name)};\n`).join('')}#if defined(__GNUC__)
+${routines.map((f) => `${(isPermute(f) ? permuteSignature : streamSignature)(f.name)};\n`).join('')}#if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif
 `;

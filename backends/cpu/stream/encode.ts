@@ -8,7 +8,9 @@
  * a caller wants kept is touched, the stack is not used.
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
-import { productsOf, streamLanes, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { isPermute, type Routine } from '../../../compiler/kir/routine.js';
+import { productsOf, streamLanes, type StreamFunction, type StreamLanes } from '../../../compiler/kir/stream.js';
+import { writePermute } from '../permute/encode.js';
 import { streamRegion, type StreamRegion } from './region.js';
 import { avx512, byteAssembler, gpr, textAssembler, vectorOps, vectorsOf, type Assembler, type Gpr, type StreamIsa, type VectorOp } from './x86.js';
 
@@ -167,27 +169,33 @@ function writeFunction(asm: Assembler, f: StreamFunction, ahead: number, isa: St
   asm.label('end');
 }
 
+const lanesOf = (f: Routine): StreamLanes => (isPermute(f) ? 16 : streamLanes(f));
+
 /**
- * Encodes the stream functions of a model.
+ * Encodes the stream functions of a model, and the permute functions among them.
  * @param functions in the order in which they run; names are symbols
  * @throws NodeProblem SPC9008 where a function does not fit the registers, or two have one name
  */
-export function encodeStreams(functions: readonly StreamFunction[], options: { readonly isa?: StreamIsa } = {}): EncodedStreams {
+export function encodeStreams(functions: readonly Routine[], options: { readonly isa?: StreamIsa } = {}): EncodedStreams {
   const isa = options.isa ?? avx512, assemblers = { 16: byteAssembler(16), 8: byteAssembler(8), 4: byteAssembler(4) };
-  const total = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + productsOf(f), 0);
+  const total = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + (isPermute(f) ? 0 : productsOf(f)), 0);
   const fetches = (f: StreamFunction): boolean => total > isa.cached.third || (total > isa.cached.second && f.tiles >= ENOUGH_TILES);
   // the length of a function depends on how much it fetches ahead, which is the length of the next one: from the last to the first
   const parts = new Array<Uint8Array>(functions.length);
-  const write = (to: Assembler, i: number): void => writeFunction(to, functions[i]!, fetches(functions[i]!) ? parts[i + 1]?.length ?? 0 : 0, isa);
+  const write = (to: Assembler, i: number): void => {
+    const f = functions[i]!;
+    if (isPermute(f)) writePermute(to, f);
+    else writeFunction(to, f, fetches(f) ? parts[i + 1]?.length ?? 0 : 0, isa);
+  };
   for (let i = functions.length - 1; i >= 0; i--) {
-    const asm = assemblers[streamLanes(functions[i]!)];
+    const asm = assemblers[lanesOf(functions[i]!)];
     write(asm, i);
     parts[i] = asm.take();
   }
   return {
     ...streamRegion(functions, parts),
     text(index) {
-      const text = textAssembler(functions[index]!.name, streamLanes(functions[index]!));
+      const text = textAssembler(functions[index]!.name, lanesOf(functions[index]!));
       write(text, index);
       return text.text();
     },

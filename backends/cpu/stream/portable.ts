@@ -94,7 +94,7 @@ function tableOf(f: StreamFunction): Uint8Array {
 }
 
 /** The tables of stream functions. @param functions their names are symbols */
-export const streamTables = (functions: readonly StreamFunction[]): StreamRegion => streamRegion(functions, functions.map(tableOf));
+export const streamTables = (functions: readonly StreamFunction[]): StreamRegion<StreamFunction> => streamRegion(functions, functions.map(tableOf));
 
 export interface PortableFileOptions {
   /** Comment lines at the head of the file. */
@@ -104,7 +104,7 @@ export interface PortableFileOptions {
 }
 
 /** C source of the functions over tables. */
-export function portableFile(streams: StreamRegion, { header, tables }: PortableFileOptions): string {
+export function portableFile(streams: StreamRegion<StreamFunction>, { header, tables }: PortableFileOptions): string {
   const functions = streams.symbols.map(({ name, offset }, i) => `
 ${streams.functions[i]!.doc.map((line) => `/* ${commentSafe(line)} */\n`).join('')}${streamSignature(name)} {
   spc_stream_rows(${tables} + ${offset}, x, tiles, masks, x2, y, r);
@@ -113,5 +113,5 @@ ${streams.functions[i]!.doc.map((line) => `/* ${commentSafe(line)} */\n`).join('
   return `${commentBlock(header)}#include "spc_stream.h"
 
 extern const unsigned char ${tables}[];
-${streamPrototypes(streams.symbols)}${functions.join('')}`;
+${streamPrototypes(streams.functions)}${functions.join('')}`;
 }

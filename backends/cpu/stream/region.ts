@@ -1,6 +1,6 @@
-/** What the forms of stream functions have in common: one region of bytes in which the functions lie behind one another. */
+/** What the forms of routines have in common: one region of bytes in which the functions lie behind one another. */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
-import type { StreamFunction } from '../../../compiler/kir/stream.js';
+import type { Routine } from '../../../compiler/kir/routine.js';
 
 export interface StreamSymbol {
   readonly name: string;
@@ -9,8 +9,8 @@ export interface StreamSymbol {
   readonly size: number;
 }
 
-export interface StreamRegion {
-  readonly functions: readonly StreamFunction[];
+export interface StreamRegion<F extends Routine = Routine> {
+  readonly functions: readonly F[];
   /** To be placed at a multiple of 64 bytes, anywhere. */
   readonly bytes: Uint8Array;
   readonly symbols: readonly StreamSymbol[];
@@ -21,7 +21,7 @@ export interface StreamRegion {
  * @param functions their names are symbols
  * @throws NodeProblem SPC9008 where two have one name
  */
-export function streamRegion(functions: readonly StreamFunction[], parts: readonly Uint8Array[]): StreamRegion {
+export function streamRegion<F extends Routine>(functions: readonly F[], parts: readonly Uint8Array[]): StreamRegion<F> {
   const names = new Set(functions.map((f) => f.name));
   if (names.size !== functions.length) throw new NodeProblem('SPC9008', `${functions.length} stream functions have ${names.size} names`);
   const bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0)), symbols: StreamSymbol[] = [];

@@ -54,11 +54,16 @@ export interface VectorOp {
   readonly memory: MemoryKind;
   /** Memory is the destination. */
   readonly stores?: true;
+  /** Lanes that a mask leaves out keep what the first operand held, in place of zero. */
+  readonly merges?: true;
 }
 
 /** f32 (vpxord: any, vpdpbusd: i32 += four u8 x four s8, AVX512_VNNI) vector instructions, the last operand in memory or a register. */
 export const vectorOps = {
   fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'broadcast' },
+  fmaVector: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'vector', merges: true },
+  permute: { mnemonic: 'vpermps', map: 2, prefix: 1, opcode: 0x16, operands: 3, memory: 'vector', merges: true },
+  permutePair: { mnemonic: 'vpermi2ps', map: 2, prefix: 1, opcode: 0x77, operands: 3, memory: 'vector', merges: true },
   dot: { mnemonic: 'vpdpbusd', map: 2, prefix: 1, opcode: 0x50, operands: 3, memory: 'broadcast' },
   load: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x10, operands: 2, memory: 'vector' },
   store: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x11, operands: 2, memory: 'vector', stores: true },
@@ -86,7 +91,13 @@ export const addressOps = {
 } as const satisfies { readonly [name: string]: AddressOp };
 const PREFETCHT0 = 1;
 
-/** What both assemblers can do. Displacements and immediates are signed 32-bit; masked lanes become zero (mask 0: all lanes count). */
+/** Lanes in which two vectors have a common bit. */
+const testOp: VectorOp = { mnemonic: 'vptestmd', map: 2, prefix: 1, opcode: 0x27, operands: 3, memory: 'vector' };
+/** Words shifted by a constant, which follows; the destination is where another instruction has its second operand. */
+const shiftOp: VectorOp = { mnemonic: 'vpsrld', map: 1, prefix: 1, opcode: 0x72, operands: 3, memory: 'vector' };
+const SHIFT_RIGHT = 2;
+
+/** What both assemblers can do. Displacements and immediates are signed 32-bit; masked lanes become zero, or stay where the instruction merges (mask 0: all lanes count). */
 export interface Assembler {
   /** op reg, v, [base + displacement]; the operand v is missing where op has two operands. */
   memory(op: VectorOp, reg: number, v: number, base: Gpr, displacement: number, mask: number): void;
@@ -94,6 +105,12 @@ export interface Assembler {
   register(op: VectorOp, reg: number, v: number, rm: number, mask: number): void;
   /** A mask of 16 lanes from memory. */
   loadMask(mask: number, base: Gpr, displacement: number): void;
+  /** The lanes in which v and rm have a common bit. */
+  testBits(mask: number, v: number, rm: number): void;
+  /** The lanes that are not in another mask, of 16. */
+  notMask(mask: number, of: number): void;
+  /** reg = rm, each word shifted right by `count`. */
+  shiftRight(reg: number, rm: number, count: number): void;
   lea(reg: Gpr, base: Gpr, displacement: number): void;
   /** The address of a label, defined later, plus a number of bytes. */
   leaLabel(reg: Gpr, label: string, addend: number): void;
@@ -153,7 +170,7 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
     to[n] = 0x62;
     to[n + 1] = (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) | op.map;
     to[n + 2] = (~v & 15) << 3 | 4 | op.prefix;
-    to[n + 3] = (mask ? 0x80 | mask : 0) | length | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
+    to[n + 3] = (mask ? (op.merges ? 0 : 0x80) | mask : 0) | length | (broadcast ? 0x10 : 0) | (v & 16 ? 0 : 8);
     to[n + 4] = op.opcode;
     at = n + 5;
   };
@@ -180,6 +197,21 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
       if (base & 8) { bytes[at++] = 0xc4; bytes[at++] = 0xc1; bytes[at++] = 0x78; } else { bytes[at++] = 0xc5; bytes[at++] = 0xf8; }
       bytes[at++] = 0x90;
       operand(mask, base, displacement, 1);
+    },
+    testBits(mask, v, rm) {
+      reserve(LONGEST);
+      evex(testOp, mask, v, rm & 16, rm & 8, 0, false);
+      bytes[at++] = 0xc0 | mask << 3 | (rm & 7);
+    },
+    notMask(mask, of) {
+      reserve(LONGEST);
+      bytes[at++] = 0xc5; bytes[at++] = 0xf8; bytes[at++] = 0x44; bytes[at++] = 0xc0 | mask << 3 | of;
+    },
+    shiftRight(reg, rm, count) {
+      reserve(LONGEST);
+      evex(shiftOp, SHIFT_RIGHT, reg, rm & 16, rm & 8, 0, false);
+      bytes[at++] = 0xc0 | SHIFT_RIGHT << 3 | (rm & 7);
+      bytes[at++] = count;
     },
     lea: (reg, base, displacement) => address(addressOps.lea, reg, base, displacement),
     leaLabel(reg, label, addend) {
@@ -257,7 +289,7 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
   const { register, memory } = vectorsOf[lanes], name = (label: string): string => `.L${symbol}_${label}`;
   const put = (mnemonic: string, ...operands: readonly string[]): void => { lines.push(`  ${mnemonic}${operands.length ? ` ${operands.join(', ')}` : ''}`); };
   const vector = (op: VectorOp, reg: number, v: number, last: string, mask: number): void => {
-    const masked = (text: string): string => (mask ? `${text}{k${mask}}{z}` : text), own = `${register}${reg}`;
+    const masked = (text: string): string => (mask ? `${text}{k${mask}}${op.merges ? '' : '{z}'}` : text), own = `${register}${reg}`;
     // vectors of less than 512 bits have an older, shorter encoding too, which has no such displacements
     const mnemonic = lanes === 16 ? op.mnemonic : `{evex} ${op.mnemonic}`;
     if (op.stores) put(mnemonic, masked(last), own);
@@ -269,6 +301,9 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
     },
     register: (op, reg, v, rm, mask) => vector(op, reg, v, `${register}${rm}`, mask),
     loadMask: (mask, base, displacement) => put('kmovw', `k${mask}`, `WORD PTR ${at(base, displacement)}`),
+    testBits: (mask, v, rm) => put(testOp.mnemonic, `k${mask}`, `${register}${v}`, `${register}${rm}`),
+    notMask: (mask, of) => put('knotw', `k${mask}`, `k${of}`),
+    shiftRight: (reg, rm, count) => put(shiftOp.mnemonic, `${register}${reg}`, `${register}${rm}`, String(count)),
     lea: (reg, base, displacement) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, at(base, displacement)),
     leaLabel: (reg, label, addend) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, `[rip+${name(label)}${signed(addend)}]`),
     prefetch: (base, displacement) => put(addressOps.prefetcht0.mnemonic, `${addressOps.prefetcht0.size}${at(base, displacement)}`),

@@ -1,0 +1,91 @@
+/** A product as permute functions, the words that they read, and the weights that have no place in them. */
+import { groupWords, INDEX_BITS, PERMUTE_LANES, wordPlaces, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
+import { blocksOf, demandOf, stepsOf, type Shape } from './cost.js';
+import type { SparseRows } from './matrix.js';
+import { placeWeights, visitsOf } from './placement.js';
+import { schedule } from './schedule.js';
+
+/** Groups with one function. */
+export interface PermutePart {
+  readonly first: number;
+  readonly groups: number;
+  readonly steps: readonly PermuteStep[];
+  /** Of its first word among all. */
+  readonly offset: number;
+}
+
+export interface PackedProduct {
+  readonly parts: readonly PermutePart[];
+  readonly words: Uint32Array;
+  /** Weights without a step: the lane of their row among all groups', their column and they themselves. */
+  readonly loose: { readonly lanes: Uint32Array; readonly columns: Uint32Array; readonly weights: Float32Array };
+}
+
+/** What fetching the code of a step costs, in steps. */
+const CODE = 0.5;
+
+/** Consecutive groups that share a schedule, of the most steps that one of them needs: where that costs less than more code. */
+export function partition(steps: readonly number[]): { readonly first: number; readonly groups: number; readonly steps: number }[] {
+  const best = new Float64Array(steps.length + 1).fill(Infinity), from = new Int32Array(steps.length + 1);
+  best[0] = 0;
+  for (let end = 1; end <= steps.length; end++) {
+    for (let first = end - 1, most = 0; first >= 0; first--) {
+      most = Math.max(most, steps[first]!);
+      const cost = best[first]! + most * (end - first + CODE) + 1;
+      if (cost < best[end]!) { best[end] = cost; from[end] = first; }
+    }
+  }
+  const parts: { readonly first: number; readonly groups: number; readonly steps: number }[] = [];
+  for (let end = steps.length; end > 0; end = from[end]!) parts.unshift({ first: from[end]!, groups: end - from[end]!, steps: Math.max(...steps.slice(from[end], end)) });
+  return parts;
+}
+
+/** Weights that the lowest bits of would change by more than others, or that they would make something else: zero, or no number. */
+const SMALLEST = 2 ** -100, LARGEST = 2 ** 127;
+const MASK = (1 << INDEX_BITS) - 1;
+
+/** The float nearest to a weight whose lowest bits are the index: at most 2^-18 of it away. @returns its bits, undefined where the weight is too small or too large */
+export function embedIndex(bits: number, weight: number, index: number): number | undefined {
+  if (!(Math.abs(weight) >= SMALLEST && Math.abs(weight) < LARGEST)) return undefined;
+  const near = (bits & ~MASK) | index, distance = index - (bits & MASK), half = (MASK + 1) / 2;
+  return (distance > half ? near - MASK - 1 : distance < -half ? near + MASK + 1 : near) >>> 0;
+}
+
+/** @param exact indices in words of their own */
+export function packProduct(m: SparseRows, shape: Shape, registers: number, exact: boolean): PackedProduct {
+  const lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
+  let offset = 0;
+  const parts = partition(Array.from(m.most, (most) => stepsOf(most, shape))).map(({ first, groups, steps }): PermutePart => {
+    const part = { first, groups, steps: schedule(demandOf(m, first, first + groups), { steps, sources: shape.sources, registers }).filter((s) => s.sources.length > 0), offset };
+    offset += groups * groupWords(part.steps.length, exact);
+    return part;
+  });
+  const words = new Uint32Array(offset), loose: number[] = [];
+  for (const part of parts) {
+    const visits = visitsOf(part.steps, Math.ceil(m.columns / lanes)), length = groupWords(part.steps.length, exact);
+    for (let lane = part.first * lanes; lane < (part.first + part.groups) * lanes; lane++) {
+      const base = part.offset + (Math.floor(lane / lanes) - part.first) * length + lane % lanes, start = m.starts[lane]!, left = new Set(Array.from({ length: m.starts[lane + 1]! - start }, (_, i) => i));
+      placeWeights(blocksOf(m, lane), visits).forEach((w, t) => {
+        if (w < 0) return;
+        const { sources } = part.steps[t]!, column = m.columnOf[start + w]!, index = sources.indexOf(Math.floor(column / lanes)) * lanes + column % lanes, at = wordPlaces(t, exact);
+        const word = exact ? bits[start + w]! : embedIndex(bits[start + w]!, m.weights[start + w]!, index);
+        if (word === undefined) return;
+        words[base + at.weights] = word;
+        if (exact) words[base + at.indices]! |= index << at.shift;
+        left.delete(w);
+      });
+      for (const w of left) loose.push(start + w);
+    }
+  }
+  // by column, so that a row's sum has been stored when it is needed again
+  const laneOf = new Uint32Array(m.weights.length);
+  for (let lane = 0; lane < m.rowOf.length; lane++) laneOf.fill(lane, m.starts[lane], m.starts[lane + 1]);
+  loose.sort((a, b) => m.columnOf[a]! - m.columnOf[b]! || a - b);
+  return { parts, words, loose: { lanes: Uint32Array.from(loose, (i) => laneOf[i]!), columns: Uint32Array.from(loose, (i) => m.columnOf[i]!), weights: Float32Array.from(loose, (i) => m.weights[i]!) } };
+}
+
+/** The function of a part. @param masked for x with infinities or NaN */
+export const permuteFunction = (m: SparseRows, part: PermutePart, registers: number, exact: boolean, masked: boolean, name: string, title: string): PermuteFunction => ({
+  kind: 'permute', name, columns: m.columns, registers, steps: part.steps, exact, masked,
+  doc: [`${title}: ${part.groups} groups of ${PERMUTE_LANES} rows in ${part.steps.length} steps${masked ? ', zero weights left out' : ''}`],
+});

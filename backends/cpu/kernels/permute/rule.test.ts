@@ -1,0 +1,166 @@
+/** Products in permute form: packed and interpreted, and as machine code between guard pages, against float64. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compileModel, type CompileResult } from '../../../../compiler/driver.js';
+import { packageRoot } from '../../../../compiler/emit/runtime-files.js';
+import { tensorOf, toNumbers, type DenseTensor } from '../../../../compiler/ir/tensor.js';
+import { interpretPermute, PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
+import { buildObjects, linkDriver, runDriver, type NativeOptions } from '../../../../test/support/native.js';
+import { node, onnxModel } from '../../../../test/support/onnx-builder.js';
+import { hasTool } from '../../../../test/support/processes.js';
+import { randomSource } from '../../../../test/support/random-stream.js';
+import { pointWindow } from '../../../../compiler/core/window.js';
+import { BLOCK_REGISTERS } from '../../permute/encode.js';
+import { sparseRows, type SparseRows } from './matrix.js';
+import { embedIndex, packProduct, partition, permuteFunction } from './pack.js';
+
+interface Case {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly batch: number;
+  /** [column][row] */
+  readonly weights: Float32Array;
+}
+
+const random = randomSource(77);
+/** @param density of row r of the matrix */
+function matrix(name: string, rows: number, columns: number, batch: number, density: (row: number) => number): Case {
+  const share = Array.from({ length: rows }, (_, r) => density(r));
+  return { name, rows, columns, batch, weights: Float32Array.from({ length: rows * columns }, (_, i) => (random.next() < share[i % rows]! ? random.next() * 2 - 1 : 0)) };
+}
+
+const cases: readonly Case[] = [
+  ...Array.from({ length: 14 }, (_, i) => matrix(`columns ${2 + 5 * i}`, 2 + 3 * i, 2 + 5 * i, 1 + i % 3, () => 0.4)),
+  matrix('more blocks than registers', 70, 600, 2, () => 0.1), matrix('very sparse', 200, 700, 1, () => 0.01),
+  matrix('empty rows', 64, 100, 1, (r) => (r % 3 ? 0 : 0.2)), matrix('full rows', 64, 520, 1, (r) => (r % 20 ? 0.05 : 1)), matrix('every other weight', 33, 47, 1, () => 0.55),
+  { ...matrix('one column', 40, 300, 1, () => 0), weights: Float32Array.from({ length: 40 * 300 }, (_, i) => (Math.floor(i / 40) === 17 ? i % 40 - 20.5 : 0)) },
+  { ...matrix('weights of all sizes', 32, 64, 1, () => 0.3), weights: Float32Array.from({ length: 32 * 64 }, (_, i) => (i % 3 ? 0 : [1e-44, -3e-39, 3e37, -1e30, 1, 1e-31][i % 7 % 6]!)) },
+];
+
+const rowsOf = (c: Case): SparseRows => sparseRows({ window: pointWindow, group: 1, channels: c.columns, rows: c.rows, depth: c.columns, weights: c.weights });
+
+const SHAPE = { ratio: 1.1, sources: 2.5 };
+/** What the kernel computes, by the interpreter. */
+function interpreted(c: Case, x: Float32Array, exact: boolean, masked: boolean, shape = SHAPE): Float32Array {
+  const m = rowsOf(c), { parts, words, loose } = packProduct(m, shape, BLOCK_REGISTERS, exact), sums = new Float32Array(m.rowOf.length), y = new Float32Array(c.rows);
+  for (const [i, part] of parts.entries()) {
+    interpretPermute(permuteFunction(m, part, BLOCK_REGISTERS, exact, masked, `f${i}`, ''), x, words.subarray(part.offset), sums.subarray(part.first * PERMUTE_LANES), part.groups);
+  }
+  loose.lanes.forEach((lane, i) => { sums[lane]! += loose.weights[i]! * x[loose.columns[i]!]!; });
+  m.rowOf.forEach((r, lane) => { if (r >= 0) y[r] = sums[lane]!; });
+  return y;
+}
+
+/** In float64, zeros skipped; and the sum of the terms' sizes. */
+function wanted(c: Case, x: ArrayLike<number>): { readonly y: Float64Array; readonly scale: Float64Array } {
+  const y = new Float64Array(c.rows), scale = new Float64Array(c.rows);
+  c.weights.forEach((w, i) => {
+    if (w === 0) return;
+    y[i % c.rows]! += w * x[Math.floor(i / c.rows)]!;
+    scale[i % c.rows]! += Math.abs(w * x[Math.floor(i / c.rows)]!);
+  });
+  return { y, scale };
+}
+
+const isClose = (got: number, y: number, scale: number, tolerance: number): boolean => Object.is(got, y) || Math.abs(got - y) <= tolerance * scale + 1e-45 || Math.abs(y) > 3.4e38 && got === Math.sign(y) * Infinity;
+
+function expectProduct(c: Case, x: ArrayLike<number>, got: ArrayLike<number>, tolerance: number): void {
+  const { y, scale } = wanted(c, x);
+  for (let r = 0; r < c.rows; r++) expect(isClose(got[r]!, y[r]!, scale[r]!, tolerance), `${c.name}: row ${r} is ${got[r]} instead of ${y[r]}`).toBe(true);
+}
+
+/** Of a weight, and of the sum of a row's terms in f32. */
+const EMBEDDED = 2 ** -17.9, SUMMED = 40 * 2 ** -24;
+const vectorOf = (c: Case): Float32Array => Float32Array.from({ length: c.columns }, () => random.next() * 4 - 2);
+
+test.each(cases)('interpreted: $name', (c) => {
+  const x = vectorOf(c);
+  for (const sources of [1, 2, 3.5, 4]) {
+    expectProduct(c, x, interpreted(c, x, false, false, { ratio: 1.1, sources }), EMBEDDED + SUMMED);
+    expectProduct(c, x, interpreted(c, x, true, true, { ratio: 1, sources }), SUMMED);
+  }
+});
+
+test.each(cases)('interpreted, infinities and NaN where there are weights and where there are none: $name', (c) => {
+  for (const [i, special] of [Infinity, -Infinity, NaN].entries()) {
+    const x = vectorOf(c);
+    x[Math.floor((i * c.columns) / 3)] = special;
+    for (const exact of [false, true]) expectProduct(c, x, interpreted(c, x, exact, true), EMBEDDED + SUMMED);
+  }
+});
+
+test('the index takes the lowest bits of the nearest such weight', () => {
+  const bits = new Uint32Array(1), float = new Float32Array(bits.buffer);
+  for (let i = 0; i < 5000; i++) {
+    const w = Math.fround((random.next() - 0.5) * 2 ** Math.floor(random.next() * 180 - 90)), index = Math.floor(random.next() * 64);
+    float[0] = w;
+    bits[0] = embedIndex(bits[0]!, w, index)!;
+    expect(bits[0] & 63).toBe(index);
+    expect(Math.abs(float[0]! - w)).toBeLessThanOrEqual(Math.abs(w) * 2 ** -17.99);
+  }
+  for (const w of [0, 1e-40, -1e-31, 3.4e38, Infinity, NaN]) expect(embedIndex(0, w, 1)).toBeUndefined();
+});
+
+test('groups share a function where they need about as many steps', () => {
+  expect(partition([])).toEqual([]);
+  expect(partition([10, 10, 10, 11, 50, 50])).toEqual([{ first: 0, groups: 4, steps: 11 }, { first: 4, groups: 2, steps: 50 }]);
+});
+
+test('most weights of a random matrix find a step', () => {
+  const c = matrix('random', 256, 1024, 1, () => 0.1), m = rowsOf(c), { loose, words } = packProduct(m, { ratio: 1.1, sources: 3 }, BLOCK_REGISTERS, false);
+  expect(loose.weights.length).toBeLessThan(0.015 * m.weights.length);
+  expect(words.length).toBeLessThan(1.25 * m.weights.length);
+});
+
+const cpu = process.arch === 'x64' && process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '', cc = ['clang', 'gcc'].find(hasTool);
+const folder = mkdtempSync(join(tmpdir(), 'spc-permute-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.skipIf(!cc || !/avx512f.*avx512bw|avx512bw.*avx512f/.test(cpu))('as machine code', () => {
+  const options: NativeOptions = { cc: cc!, optimise: '-O1', sanitize: false };
+  const tensorsOf = (i: number): Readonly<Record<string, DenseTensor>> => {
+    const { rows, columns, weights } = cases[i]!;
+    return { [`w${i}`]: { kind: 'dense', dtype: 'f32', shape: [columns, rows], data: weights }, [`b${i}`]: tensorOf('f32', [rows], Array.from({ length: rows }, (_, r) => r % 5 - 2)) };
+  };
+  /** All cases as one model, every other one with a bias and an activation. */
+  const bytes = onnxModel({
+    inputs: Object.fromEntries(cases.map((c, i) => [`x${i}`, { dtype: 'f32' as const, shape: [c.batch, c.columns] }])), outputs: cases.map((_, i) => `y${i}`),
+    initializers: Object.assign({}, ...cases.map((_, i) => tensorsOf(i))) as Readonly<Record<string, DenseTensor>>,
+    nodes: cases.flatMap((_, i) => (i % 2 ? [node('MatMul', [`x${i}`, `w${i}`], [`p${i}`], {}, { name: `product${i}` }), node('Add', [`p${i}`, `b${i}`], [`s${i}`]), node('Tanh', [`s${i}`], [`y${i}`])]
+      : [node('MatMul', [`x${i}`, `w${i}`], [`y${i}`], {}, { name: `product${i}` })])),
+  });
+  const layouts = Object.fromEntries(cases.map((_, i) => [`product${i}`, 'permute'])), forms = ['binary', 'text'] as const;
+  const compiled = forms.map((asm): CompileResult => compileModel({ name: asm, bytes }, { cpu: 'x86-64-v4', layouts, asm }));
+  beforeAll(async () => {
+    const objects = (await Promise.all(compiled.map((m) => buildObjects(folder, m, options)))).flatMap((b) => { if (b.problem) throw new Error(b.problem); return b.objects; });
+    await linkDriver(folder, forms, objects, join(packageRoot(), 'runtime/include'), options);
+  }, 60_000);
+
+  async function check(form: number, xs: readonly Float32Array[]): Promise<void> {
+    const result = await runDriver(folder, form, `run${form}`, cases.map((c, i) => tensorOf('f32', [c.batch, c.columns], [...xs[i]!])), compiled[form]!.manifest.outputs);
+    if (typeof result === 'string') throw new Error(result);
+    cases.forEach((c, i) => {
+      const y = toNumbers(result[i]!);
+      for (let n = 0; n < c.batch; n++) {
+        const own = xs[i]!.subarray(n * c.columns, (n + 1) * c.columns), got = y.slice(n * c.rows, (n + 1) * c.rows), { y: sums, scale } = wanted(c, own);
+        if (i % 2 === 0) expectProduct(c, own, got, EMBEDDED + SUMMED);
+        else got.forEach((v, r) => expect(isClose(v, Math.tanh(sums[r]! + r % 5 - 2), Math.max(1, scale[r]!), 1e-5), `${c.name}: row ${r}`).toBe(true));
+      }
+    });
+  }
+  const inputs = (): Float32Array[] => cases.map((c) => Float32Array.from({ length: c.batch * c.columns }, () => random.next() * 4 - 2));
+
+  test.each(forms)('%s', async (form) => {
+    const names = new Set(compiled[0]!.plan.steps.map((s) => s.choice.kernel.split(' ')[0]));
+    expect([...names]).toEqual(['permute']);
+    await check(forms.indexOf(form), inputs());
+  });
+  test.each([Infinity, -Infinity, NaN])('%s among the inputs', async (special) => {
+    const xs = inputs();
+    for (const x of xs) x[Math.floor(random.next() * x.length)] = special;
+    await check(0, xs);
+  });
+});

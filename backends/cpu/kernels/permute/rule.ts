@@ -1,0 +1,99 @@
+/** Sparse matrices times single vectors on AVX-512: lanes are rows, x lies in registers, and what a row needs of it is permuted into its lane. */
+import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
+import { elementCount, sameShape, type TensorType } from '../../../../compiler/ir/types.js';
+import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, pointer, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
+import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
+import { PERMUTE_LANES, type PermuteFunction } from '../../../../compiler/kir/permute.js';
+import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
+import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import type { Isa } from '../../isa.js';
+import { BLOCK_REGISTERS } from '../../permute/encode.js';
+import { nonZeros, streamProduct } from '../stream/product.js';
+import { permuteCost, type Shape } from './cost.js';
+import { sparseRows, type SparseRows } from './matrix.js';
+import { packProduct, permuteFunction, type PackedProduct } from './pack.js';
+
+/** Vectors of a batch beyond which other kernels are always better: each is a product of its own. */
+const MOST_VECTORS = 8;
+/** Share of non-zeros beyond which there is nothing to gain. */
+const MOST_DENSE = 0.6;
+
+const words = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense', dtype: data instanceof Float32Array ? 'f32' : 'u32', shape: [data.length], data });
+const noWeights: DenseTensor = words(new Float32Array(0));
+
+export function permuteRule(isa: Isa): KernelRule {
+  const candidates = ({ graph, node, inputs, outputs, constants }: KernelRequest): KernelCandidate[] => {
+    if (isa.name !== 'x86-64-v4' || node.kind !== 'matmul') return [];
+    const [x, w] = inputs as [TensorRef, TensorRef], y = outputs[0]!, outer = y.shape.slice(0, -1), batch = elementCount(outer);
+    if (batch > MOST_VECTORS || !isContiguous(x) || !sameShape(typeLike(x, outer), typeLike(y, outer)) || x.shape.length !== y.shape.length) return [];
+    const product = streamProduct(node, [x, w], constants[1]);
+    if (typeof product === 'string') return [];
+    const density = nonZeros(product) / product.weights.length;
+    if (density > MOST_DENSE || density === 0) return [];
+    const m = sparseRows(product), cost = permuteCost(isa, m, BLOCK_REGISTERS, batch);
+    if (!cost) return [];
+    const title = node.origins[0]?.node ?? graph.name;
+    return [{
+      choice: {
+        status: 'sparse-kernel', kernel: `permute ${cost.shape.sources}x16`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step; weights rounded by up to 2^-18 of them`,
+      },
+      nanoseconds: cost.nanoseconds, bytes: cost.bytes,
+      pack: () => new Map([[1, noWeights]]),
+      build: (k) => build(k, m, cost.shape, title, x, y),
+    }];
+  };
+  return { name: 'permute', candidates };
+}
+
+const typeLike = (t: TensorType, outer: readonly number[]): readonly number[] => (t.shape.length === outer.length + 1 ? t.shape.slice(0, -1) : []);
+
+/** Whether 0 times every element of x is 0: no infinity, no NaN. */
+function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number): { readonly declare: Stmt[]; readonly ref: Expr } {
+  const lanes = PERMUTE_LANES, type = vector('f32', lanes), parts = 4, zero = constant('f32', 0, lanes), names = Array.from({ length: parts }, () => k.name('bad'));
+  const whole = Math.floor(columns / (parts * lanes)) * parts * lanes, rest = columns - whole, i = k.name('i');
+  const see = (part: number, at: Expr, count?: number): Stmt => assign(names[part]!, fma(vload(x.param, type, add(from, at), count), zero, ref(names[part]!, type)));
+  const bad = k.let('bad', hsum(names.slice(1).reduce<Expr>((e, n) => add(e, ref(n, type)), ref(names[0]!, type))));
+  return {
+    declare: [
+      ...names.map((n) => varStmt(n, zero)),
+      ...(whole > 0 ? [forLoop(i, whole, names.map((_, p) => see(p, add(ref(i), p * lanes))), {}, 0, parts * lanes)] : []),
+      ...Array.from({ length: Math.ceil(rest / lanes) }, (_, p) => see(p, asIndex(whole + p * lanes), Math.min(lanes, rest - p * lanes))),
+      bad.declare,
+    ],
+    ref: compare('eq', bad.ref, constant('f32', 0)),
+  };
+}
+
+function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: TensorRef, y: TensorRef): Stmt[] {
+  const packed = packProduct(m, shape, BLOCK_REGISTERS, false), { parts, loose } = packed;
+  const sums = k.scratch('sums', 'f32', m.rowOf.length), data = k.constant('words', words(packed.words));
+  const laneOf = new Uint32Array(y.shape.at(-1)!);
+  m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
+  const lanes = k.constant('lanes', words(laneOf));
+  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, BLOCK_REGISTERS, false, masked, `${masked ? 'm' : 'p'}${i}`, title));
+  const plain = functions(false), masked = functions(true);
+  const addLoose = looseStatements(k, loose, x, sums);
+  return k.forEach(y.shape.slice(0, -1), (at) => {
+    const from = k.address(x, [...at, 0]), check = finiteness(k, x, from, m.columns), i = k.name('i');
+    const call = (fs: readonly PermuteFunction[]): Stmt[] => fs.map((f, p) =>
+      k.callStream(f, pointer(x.param, from), pointer(data, asIndex(parts[p]!.offset)), pointer(sums, asIndex(parts[p]!.first * PERMUTE_LANES)), asIndex(parts[p]!.groups)));
+    return [
+      ...check.declare, ifStmt(check.ref, call(plain), call(masked)), ...addLoose(from),
+      forLoop(i, y.shape.at(-1)!, [k.store(y, [...at, ref(i)], load(sums, 'f32', cast(load(lanes, 'u32', ref(i)), 'index')))]),
+    ];
+  }, {});
+}
+
+/** sums[lane] += weight * x[column] for the weights without a step. */
+function looseStatements(k: KernelBuilder, { lanes, columns, weights }: PackedProduct['loose'], x: TensorRef, sums: string): (from: Expr) => Stmt[] {
+  if (weights.length === 0) return () => [];
+  const own = { lanes: k.constant('loose_lanes', words(lanes)), columns: k.constant('loose_columns', words(columns)), weights: k.constant('loose_weights', words(weights)) };
+  return (from) => {
+    const i = k.name('i'), index = (name: string): Expr => cast(load(name, 'u32', ref(i)), 'index'), lane = k.let('lane', index(own.lanes));
+    return [forLoop(i, weights.length, [
+      lane.declare,
+      store(sums, lane.ref, fma(load(own.weights, 'f32', ref(i)), load(x.param, 'f32', add(from, index(own.columns))), load(sums, 'f32', lane.ref))),
+    ])];
+  };
+}
