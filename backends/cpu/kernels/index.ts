@@ -1,7 +1,7 @@
 /** The CPU's own schedules for the hot operators. */
 import type { KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
-import { blocksRule } from './blocks/rule.js';
+import { blocksRule, pooledBlocksRule } from './blocks/rule.js';
 import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
@@ -13,5 +13,20 @@ import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
 import { pooledWalkRule, walkRule } from './walk/rule.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [blocksRule(isa), convRule(isa), convTransposeRule(isa), depthwiseRule(isa), matmulRule(isa), permuteRule(isa),
-  softmaxRule(isa), normalizeRule(isa), reduceRule(isa), transposeRule(isa), pooledWalkRule(isa), walkRule(isa), streamRule(isa), ...tileRules(isa)];
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
+  blocksRule(isa),
+  pooledBlocksRule(isa),
+  convRule(isa),
+  convTransposeRule(isa),
+  depthwiseRule(isa),
+  matmulRule(isa),
+  permuteRule(isa),
+  softmaxRule(isa),
+  normalizeRule(isa),
+  reduceRule(isa),
+  transposeRule(isa),
+  walkRule(isa),
+  pooledWalkRule(isa),
+  streamRule(isa),
+  ...tileRules(isa),
+];

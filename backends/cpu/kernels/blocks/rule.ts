@@ -115,7 +115,7 @@ export function blocksRule(isa: Isa): KernelRule {
     const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseWidth(isa, p);
     if (typeof p === 'string' || !chosen) return [];
     return [{
-      choice: described(p, chosen), nanoseconds: chosen.nanoseconds, pack: () => new Map([[1, noWeights]]),
+      choice: described(p, chosen), nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, pack: () => new Map([[1, noWeights]]),
       build: (k) => build(k, isa, p, chosen, { x, y, epilogue }),
     }];
   };
@@ -132,7 +132,7 @@ export function pooledBlocksRule(isa: Isa): KernelRule {
     const choice = described(p, chosen);
     return [{
       choice: { ...choice, kernel: `${choice.kernel} pooled`, reason: `${choice.reason}; the maximum of ${pool.window.join('x')} sums is taken in registers` },
-      nanoseconds: chosen.nanoseconds, absorbs: [pool.conv],
+      nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, absorbs: [pool.conv],
       build: (k) => build(k, isa, p, chosen, { x: k.operand(pool.conv.inputs[0]!, 'x'), y, epilogue: pooledEpilogue(k, request, pool) }),
     }];
   };
