@@ -181,7 +181,7 @@ export class CLikePrinter {
     const stored = this.buffers.get(e.buffer) ?? e.type.dtype;
     if (e.type.lanes > 1) {
       const at = `${e.buffer} + ${inside(this.piece(e.index), 4)}`;
-      return atom(e.count !== undefined ? `spc_loadn_${stored}x${e.type.lanes}(${at}, ${e.count})` : `spc_load_${stored}x${e.type.lanes}(${at})`);
+      return atom(e.count !== undefined ? `spc_loadn_${stored}x${e.type.lanes}(${at}, ${this.countText(e.count)})` : `spc_load_${stored}x${e.type.lanes}(${at})`);
     }
     const text = `${e.buffer}[${this.expr(e.index)}]`;
     return atom(stored === 'f16' ? `spc_f16_to_f32(${text})` : stored === 'bf16' ? `spc_bf16_to_f32(${text})` : text);
@@ -225,6 +225,8 @@ export class CLikePrinter {
     }
   }
 
+  private countText(count: number | Expr): string { return typeof count === 'number' ? String(count) : `(int)${inside(this.piece(count), 2)}`; }
+
   private argument(a: CallArgument): string {
     if (a.kind === 'null') return 'NULL';
     if (a.kind !== 'pointer') return this.expr(a);
@@ -241,7 +243,7 @@ export class CLikePrinter {
     const value = this.expr(s.value);
     if (lanes > 1) {
       const at = `${s.buffer} + ${inside(this.piece(s.index), 4)}`;
-      w.line(s.count !== undefined ? `spc_storen_${stored}x${lanes}(${at}, ${value}, ${s.count});` : `spc_store_${stored}x${lanes}(${at}, ${value});`);
+      w.line(s.count !== undefined ? `spc_storen_${stored}x${lanes}(${at}, ${value}, ${this.countText(s.count)});` : `spc_store_${stored}x${lanes}(${at}, ${value});`);
       return;
     }
     const converted = stored === 'f16' ? `spc_f32_to_f16(${value})` : stored === 'bf16' ? `spc_f32_to_bf16(${value})`

@@ -100,8 +100,10 @@ export const cast = (a: Expr, dtype: ScalarType): Expr =>
   a.type.dtype === dtype ? a : a.kind === 'const' && dtype === 'index' ? index(Number(a.value)) : { kind: 'cast', a, type: { dtype, lanes: a.type.lanes } };
 export const load = (buffer: string, dtype: ScalarType, at: IndexLike): Expr =>
   ({ kind: 'load', buffer, index: asIndex(at), type: scalar(dtype) });
-export const vload = (buffer: string, type: KType, at: IndexLike, count?: number): Expr =>
-  ({ kind: 'load', buffer, index: asIndex(at), type, ...(count !== undefined && count < type.lanes ? { count } : {}) });
+/** Whether the first `count` of `lanes` elements are not all of them, as far as is known here. */
+const isPart = (count: number | Expr | undefined, lanes: number): count is number | Expr => count !== undefined && (typeof count !== 'number' || count < lanes);
+export const vload = (buffer: string, type: KType, at: IndexLike, count?: number | Expr): Expr =>
+  ({ kind: 'load', buffer, index: asIndex(at), type, ...(isPart(count, type.lanes) ? { count } : {}) });
 export const splat = (a: Expr, lanes: number): Expr => (a.type.lanes === lanes ? a : { kind: 'splat', a, type: { dtype: a.type.dtype, lanes } });
 export const fma = (a: Expr, b: Expr, c: Expr): Expr => ({ kind: 'fma', a, b, c, type: c.type });
 export const dot2 = (buffer: string, at: IndexLike, b: Expr, c: Expr): Expr => ({ kind: 'dot2', buffer, index: asIndex(at), b, c, type: c.type });
@@ -115,8 +117,8 @@ export const range = (extent: number, body: readonly Stmt[]): Stmt => ({ kind: '
 export const letStmt = (name: string, value: Expr): Stmt => ({ kind: 'let', name, value });
 export const varStmt = (name: string, value: Expr): Stmt => ({ kind: 'var', name, value });
 export const assign = (name: string, value: Expr): Stmt => ({ kind: 'assign', name, value });
-export const store = (buffer: string, at: IndexLike, value: Expr, count?: number): Stmt =>
-  ({ kind: 'store', buffer, index: asIndex(at), value, ...(count !== undefined && count < value.type.lanes ? { count } : {}) });
+export const store = (buffer: string, at: IndexLike, value: Expr, count?: number | Expr): Stmt =>
+  ({ kind: 'store', buffer, index: asIndex(at), value, ...(isPart(count, value.type.lanes) ? { count } : {}) });
 export const ifStmt = (cond: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt => ({ kind: 'if', cond, then, else: otherwise });
 /** The address of an element, as an argument of a call. */
 export const pointer = (buffer: string, at: IndexLike = 0): CallArgument => ({ kind: 'pointer', buffer, index: asIndex(at) });
@@ -159,7 +161,7 @@ export function mapExpr(e: Expr, f: (e: Expr) => Expr): Expr {
     case 'unary': return f(unary(e.op, go(e.a)));
     case 'select': return f(select(go(e.cond), go(e.a), go(e.b)));
     case 'cast': { const a = go(e.a); return f({ kind: 'cast', a, type: { dtype: e.type.dtype, lanes: a.type.lanes } }); }
-    case 'load': return f({ ...e, index: go(e.index) });
+    case 'load': return f({ ...e, index: go(e.index), ...(typeof e.count === 'object' ? { count: go(e.count) } : {}) });
     case 'splat': return f(splat(go(e.a), e.type.lanes));
     case 'fma': return f(fma(go(e.a), go(e.b), go(e.c)));
     case 'dot2': return f(dot2(e.buffer, go(e.index), go(e.b), go(e.c)));

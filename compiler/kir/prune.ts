@@ -11,7 +11,7 @@ function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
       case 'range': eachExpr(s.body, visit); break;
       case 'if': visit(s.cond); eachExpr(s.then, visit); eachExpr(s.else, visit); break;
       case 'let': case 'var': case 'assign': visit(s.value); break;
-      case 'store': visit(s.index); visit(s.value); break;
+      case 'store': visit(s.index); visit(s.value); if (typeof s.count === 'object') visit(s.count); break;
       case 'call': for (const a of s.args) if (a.kind === 'pointer') visit(a.index); else if (a.kind !== 'null') visit(a); break;
       case 'array': case 'comment': break;
     }

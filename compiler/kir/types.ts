@@ -41,7 +41,7 @@ export type Expr =
   | { readonly kind: 'select'; readonly type: KType; readonly cond: Expr; readonly a: Expr; readonly b: Expr }
   | { readonly kind: 'cast'; readonly type: KType; readonly a: Expr }
   /** One element, or `lanes` consecutive ones from `index` on; with `count` < lanes the remaining lanes are zero and not touched. */
-  | { readonly kind: 'load'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly count?: number }
+  | { readonly kind: 'load'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly count?: number | Expr }
   /** A scalar in every lane. */
   | { readonly kind: 'splat'; readonly type: KType; readonly a: Expr }
   /** a * b + c, contracted where the target does so. */
@@ -75,7 +75,7 @@ export type Stmt =
   | { readonly kind: 'var'; readonly name: string; readonly value: Expr }
   | { readonly kind: 'assign'; readonly name: string; readonly value: Expr }
   /** Vector values store `lanes` consecutive elements, or only the first `count`. */
-  | { readonly kind: 'store'; readonly buffer: string; readonly index: Expr; readonly value: Expr; readonly count?: number }
+  | { readonly kind: 'store'; readonly buffer: string; readonly index: Expr; readonly value: Expr; readonly count?: number | Expr }
   /** A local array of `size` uninitialised elements, or a constant table when `init` is given. */
   | { readonly kind: 'array'; readonly name: string; readonly dtype: ScalarType; readonly size: number; readonly init?: readonly (number | bigint)[] }
   /** Calls a function of the target's runtime library, or a routine of this kernel (`routine`). Not for the evaluator. */

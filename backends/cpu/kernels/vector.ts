@@ -9,6 +9,8 @@ export interface ChannelVector {
   readonly lanes: number;
   readonly count: number;
   readonly offset: number;
+  /** How many are real, where that is known only at run time: `count` at most. */
+  readonly live?: Expr;
 }
 
 /** Splits `channels` into vectors of the widest kind and one narrower for the rest, whose unused lanes hold zeros. */
@@ -97,10 +99,10 @@ export function storeVector(k: KernelBuilder, { y, epilogue }: Output, at: reado
     const address = k.address(t, ownCoordinates(t, at));
     return t.shape.length === 0 || t.shape.at(-1) === 1
       ? splat(load(t.param, t.dtype, address), v.lanes)
-      : vload(t.param, vector(t.dtype, v.lanes), address, v.count);
+      : vload(t.param, vector(t.dtype, v.lanes), address, v.live ?? v.count);
   };
   const result = epilogue ? vectorised(epilogue.expr, [value, ...epilogue.inputs.map(row)], v.lanes) : value;
-  return store(y.param, k.address(y, at), result, v.count);
+  return store(y.param, k.address(y, at), result, v.live ?? v.count);
 }
 
 /** Stores one element through the epilogue. */
@@ -127,7 +129,7 @@ export function storeTile(k: KernelBuilder, output: Output, tile: Accumulators,
   if (output.mode === 'registers') {
     return all.flatMap((p) => vectors.map((v, j) => storeVector(k, output, at(p, v.offset), tile.value(p, j), v)));
   }
-  const width = vectors.reduce((s, v) => s + v.lanes, 0), channels = vectors.reduce((s, v) => s + v.count, 0);
+  const width = vectors.reduce((s, v) => s + v.lanes, 0), channels = vectors.reduce<Expr>((s, v) => add(s, v.live ?? v.count), asIndex(0));
   const spill = k.name('tile');
   const point = k.name('p');
   const place = (p: Expr | number, c: Expr | number): Expr => add(mul(asIndex(p), width), asIndex(c));

@@ -14,8 +14,8 @@ const mostPoints = (isa: Isa, vectors: number): number =>
   (vectors === 1 ? Math.min(28, isa.registers - 2) : Math.max(1, Math.floor((isa.registers - 1 - vectors) / vectors)));
 
 /** How blocks of `width` outputs are summed, and the cycles that takes. */
-export function planBlocks(isa: Isa, image: Image, blocks: BlockCounts, width: number, channels: number): { readonly strips: Strips; readonly nanoseconds: number; readonly bytes: number } {
-  const vectors = width / isa.lanes, strips = stripsOf(image, mostPoints(isa, vectors)), blockRows = Math.ceil(channels / width);
+export function planBlocks(isa: Isa, image: Image, blocks: BlockCounts, width: number, blockRows: number): { readonly strips: Strips; readonly nanoseconds: number; readonly bytes: number } {
+  const vectors = width / isa.lanes, strips = stripsOf(image, mostPoints(isa, vectors));
   const count = blocks.full + blocks.partial, bytes = count * (4 * width + 2) + 8 * blockRows;
   let cycles = 0;
   for (const r of strips.rows) {

@@ -1,5 +1,5 @@
 /** Products whose zeros leave blocks of neighbouring outputs with a common column: lanes are outputs, as in dense code, and columns are listed. */
-import { newArray, type DenseTensor } from '../../../../compiler/ir/tensor.js';
+import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount } from '../../../../compiler/ir/types.js';
 import { add, asIndex, constant, forLoop, ifStmt, load, mul, or, compare, ref, store, sub } from '../../../../compiler/kir/build.js';
 import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
@@ -10,7 +10,7 @@ import type { Isa } from '../../isa.js';
 import { asRows } from '../matmul.js';
 import { pooledConv, pooledEpilogue } from '../pool-fusion.js';
 import { outputOf } from '../vector.js';
-import { columnsOf, countBlocks, packBlocks, type BlockColumns } from './columns.js';
+import { columnsOf, countBlocks, evenRows, indexTensor, packBlocks, rowsByPattern, type BlockRow } from './columns.js';
 import { planBlocks } from './cost.js';
 import { blockProduct, columnOffset, type BlockProduct } from './product.js';
 import { buildBlockSums, type BlockParams } from './sums.js';
@@ -21,6 +21,9 @@ const LARGE_WEIGHTS = 400_000;
 
 interface Chosen {
   readonly width: number;
+  readonly rows: readonly BlockRow[];
+  /** Whether all rows but the last are of `width` outputs. */
+  readonly even: boolean;
   readonly strips: Strips;
   readonly nanoseconds: number;
   readonly bytes: number;
@@ -29,26 +32,19 @@ interface Chosen {
 }
 
 /** The best number of outputs that share a column: one vector, or more where the broadcast is an instruction of its own. */
-export function chooseWidth(isa: Isa, { product, image }: BlockProduct): Chosen | undefined {
+export function chooseBlocks(isa: Isa, { product, image }: BlockProduct): Chosen | undefined {
   const widths = [1, 2, 4].map((v) => v * isa.lanes).filter((w, i) => i === 0 || (w <= 32 && w <= product.rows));
   const options = widths.flatMap((width): Chosen[] => {
-    if (product.group > 1 && (product.rows / product.group) % width !== 0) return [];
-    const blocks = countBlocks(product, width);
-    if (blocks.full + blocks.partial === 0) return [];
-    return [{ width, ...planBlocks(isa, image, blocks, width, product.rows), blocks: blocks.full + blocks.partial, full: blocks.partial === 0 }];
+    const weighed = (rows: readonly BlockRow[], even: boolean): Chosen => {
+      const counts = countBlocks(product, rows);
+      return { width, rows, even, ...planBlocks(isa, image, counts, width, rows.length), blocks: counts.full + counts.partial, full: counts.partial === 0 };
+    };
+    const even = product.group === 1 || (product.rows / product.group) % width === 0 ? [weighed(evenRows(product, width), true)] : [];
+    if (even[0]?.full) return even;
+    const cut = rowsByPattern(product, width);
+    return [...even, ...(cut ? [weighed(cut, false)] : [])];
   });
-  return options.reduce<Chosen | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
-}
-
-/** Columns as distances in x, in the narrowest type. */
-function offsetsOf(p: BlockProduct, { columns, starts }: BlockColumns, width: number): DenseTensor {
-  const rowsPerGroup = p.product.rows / p.product.group, at = new Uint32Array(columns.data.length);
-  for (let b = 0; b + 1 < starts.data.length; b++) {
-    for (let i = Number(starts.data[b]); i < Number(starts.data[b + 1]); i++) at[i] = columnOffset(p, Number(columns.data[i]), Math.floor((b * width) / rowsPerGroup));
-  }
-  const dtype = at.every((o) => o < 0x10000) ? 'u16' : 'u32', data = newArray(dtype, at.length);
-  at.forEach((o, i) => { data[i] = o; });
-  return { kind: 'dense', dtype, shape: [at.length], data };
+  return options.filter((o) => o.blocks > 0).reduce<Chosen | undefined>((a, b) => (a && a.nanoseconds <= b.nanoseconds ? a : b), undefined);
 }
 
 /** x with the zeros around it that windows cover. */
@@ -82,28 +78,26 @@ function rowsOf({ y, epilogue }: Tensors): { readonly y: TensorRef; readonly epi
 }
 
 function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: Tensors): Stmt[] {
-  const parts = packBlocks(p.product, chosen.width).map((part): BlockParams => {
-    const offsets = offsetsOf(p, part, chosen.width);
-    return {
-      masked: part.masked, longest: part.longest, values: k.constant('blocks', part.values), starts: k.constant('starts', part.starts),
-      offsets: { name: k.constant('offsets', offsets), dtype: offsets.dtype as 'u16' | 'u32' },
-    };
-  });
+  const perGroup = p.product.rows / p.product.group;
+  const table = (base: string, t: DenseTensor) => ({ name: k.constant(base, t), dtype: t.dtype as 'u16' | 'u32' });
+  const parts = packBlocks(p.product, chosen.width, chosen.rows, (c, row) => columnOffset(p, c, Math.floor(row / perGroup))).map((part): BlockParams =>
+    ({ masked: part.masked, longest: part.longest, values: k.constant('blocks', part.values), starts: k.constant('starts', part.starts), offsets: table('offsets', part.offsets) }));
+  const rows = chosen.even ? undefined : table('rows', indexTensor([...chosen.rows.map((r) => r.row), p.product.rows]));
   const { y, epilogue } = rowsOf(t)!, padded = p.source.padded ? copyPadded(k, p, t.x) : undefined;
   const origin: Expr = padded ? asIndex(0) : asIndex(t.x.offset);
   return [...(padded?.copy ?? []), ...buildBlockSums(k, {
-    isa, x: padded?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts,
+    isa, x: padded?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts, ...(rows ? { rows: { ...rows, count: chosen.rows.length } } : {}),
     output: outputOf(y, 'f32', epilogue), blocksOutside: chosen.bytes > LARGE_WEIGHTS,
   })];
 }
 
 const noWeights: DenseTensor = { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) };
 
-const described = ({ product }: BlockProduct, { width, blocks, full }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
-  const all = columnsOf(product) * Math.ceil(product.rows / width);
+const described = ({ product }: BlockProduct, { width, rows, even, blocks, full }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
+  const all = columnsOf(product) * rows.length;
   return {
     status: blocks < all ? 'sparse-kernel' : 'dense-kernel', kernel: `blocks ${width}x1`,
-    reason: `${(100 * (1 - blocks / all)).toFixed(1)} % of the blocks of ${width} outputs with one column are zero${full ? '' : ', others in part'}: ${blocks} vectors of weights`,
+    reason: `${(100 * (1 - blocks / all)).toFixed(1)} % of the blocks of ${even ? '' : 'up to '}${width} outputs with one column are zero${full ? '' : ', others in part'}: ${blocks} vectors of weights`,
   };
 };
 
@@ -112,7 +106,7 @@ export function blocksRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, epilogue }: KernelRequest): KernelCandidate[] => {
     const x = inputs[0], y = outputs[0];
     if ((node.kind !== 'conv' && node.kind !== 'matmul') || !x || !y || elementCount(y.shape) === 0 || !isContiguous(x) || !rowsOf({ x, y, epilogue })) return [];
-    const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseWidth(isa, p);
+    const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseBlocks(isa, p);
     if (typeof p === 'string' || !chosen) return [];
     return [{
       choice: described(p, chosen), nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, pack: () => new Map([[1, noWeights]]),
@@ -127,7 +121,7 @@ export function pooledBlocksRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     const { graph, node, outputs: [y] } = request, pool = pooledConv(graph, node);
     if (!pool || !y || elementCount(y.shape) === 0) return [];
-    const p = blockProduct(graph, pool.conv, { window: pool.window, shape: y.shape }), chosen = typeof p === 'string' ? undefined : chooseWidth(isa, p);
+    const p = blockProduct(graph, pool.conv, { window: pool.window, shape: y.shape }), chosen = typeof p === 'string' ? undefined : chooseBlocks(isa, p);
     if (typeof p === 'string' || !chosen) return [];
     const choice = described(p, chosen);
     return [{

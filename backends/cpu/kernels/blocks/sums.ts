@@ -1,5 +1,5 @@
 /** The schedule of products whose lanes are output channels: strips of points in registers, one weight vector a block, x broadcast from memory. */
-import { add, asIndex, assign, cast, compare, constant, div, fma, forLoop, load, max, mul, ref, select, splat, sub, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
+import { add, asIndex, assign, cast, compare, constant, div, fma, forLoop, load, max, min, mul, ref, select, splat, sub, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { Isa } from '../../isa.js';
@@ -28,6 +28,8 @@ export interface BlockSums {
   readonly channels: number;
   readonly width: number;
   readonly parts: readonly BlockParams[];
+  /** Table of the first output of each block row (and the end of the last), where rows are not `width` outputs each. */
+  readonly rows?: { readonly name: string; readonly dtype: 'u16' | 'u32'; readonly count: number };
   /** Results as [pixels, channels]. */
   readonly output: Output;
   /** Blocks in the outermost loop, strips within: the other way round weights come from memory for each strip. */
@@ -41,18 +43,23 @@ export function buildBlockSums(k: KernelBuilder, s: BlockSums): Stmt[] {
   const { image, strips, width, channels } = s, whole = Math.floor(channels / width), rest = channels % width;
   const vectors = (outputs: number): ChannelVector[] => Array.from({ length: Math.ceil(outputs / s.isa.lanes) }, (_, v) =>
     ({ lanes: s.isa.lanes, count: Math.min(s.isa.lanes, outputs - v * s.isa.lanes), offset: v * s.isa.lanes }));
-  /** Blocks of all outputs, the last being shorter; a loop even of one where it is to be divided among threads. */
-  const overBlocks = (body: (block: Expr, own: readonly ChannelVector[]) => readonly Stmt[]): Stmt[] => {
+  /** Block rows with their first output; loops even of one, since they may be divided among threads. */
+  const overBlocks = (body: (block: Expr, first: Expr, own: readonly ChannelVector[]) => readonly Stmt[]): Stmt[] => {
     const b = k.name('b');
+    if (s.rows) {
+      const { name, dtype, count } = s.rows, at = (i: Expr): Expr => cast(load(name, dtype, i), 'index'), first = k.let('first', at(ref(b))), live = k.let('live', sub(at(add(ref(b), 1)), first.ref));
+      const own = vectors(width).map((v, i): ChannelVector => ({ ...v, live: i === 0 ? min(live.ref, v.lanes) : max(0, min(sub(live.ref, v.offset), v.lanes)) }));
+      return [forLoop(b, count, [first.declare, live.declare, ...body(ref(b), first.ref, own)], { parallel: true })];
+    }
     return [
-      ...(whole > 0 ? [forLoop(b, whole, body(ref(b), vectors(width)), { parallel: true })] : []),
-      ...(rest > 0 ? [forLoop(k.name('b'), 1, body(asIndex(whole), vectors(rest)), { parallel: true })] : []),
+      ...(whole > 0 ? [forLoop(b, whole, body(ref(b), mul(ref(b), width), vectors(width)), { parallel: true })] : []),
+      ...(rest > 0 ? [forLoop(k.name('b'), 1, body(asIndex(whole), asIndex(whole * width), vectors(rest)), { parallel: true })] : []),
     ];
   };
   const overStrips = (body: (rows: number, columns: number, image: Expr, row: Expr, column: Expr) => readonly Stmt[]): Stmt[] =>
     strips.rows.flatMap((r) => strips.columns.flatMap((c) => k.forEach([image.images, r.count, c.count], ([n, i, j]) =>
       body(r.size, c.size, n!, add(mul(i!, r.size), r.start), add(mul(j!, c.size), c.start)))));
-  const product = (rows: number, columns: number, n: Expr, row: Expr, column: Expr, block: Expr, own: readonly ChannelVector[]): Stmt[] => {
+  const product = (rows: number, columns: number, n: Expr, row: Expr, column: Expr, block: Expr, first: Expr, own: readonly ChannelVector[]): Stmt[] => {
     const [wy, wx] = image.window, down = image.stride[0] * wy * image.width * image.channels, across = image.stride[1] * wx * image.channels;
     const at = k.let('x0', add(add(s.origin, mul(n, image.height * image.width * image.channels)), add(mul(row, down), mul(column, across))));
     const pixel = add(mul(add(mul(n, image.rows), row), image.columns), column);
@@ -60,12 +67,12 @@ export function buildBlockSums(k: KernelBuilder, s: BlockSums): Stmt[] {
       storeTile(k, s.output, { points: rows * columns, vectors: own, value: sums }, (p, c) => {
         const inStrip = asIndex(p), place = columns === image.columns || rows === 1 ? inStrip
           : add(mul(div(inStrip, columns), image.columns), sub(inStrip, mul(div(inStrip, columns), columns)));
-        return [add(pixel, place), add(mul(block, width), asIndex(c))];
+        return [add(pixel, place), add(first, asIndex(c))];
       }))];
   };
   return s.blocksOutside || stripCount(strips) * image.images === 1
-    ? overBlocks((b, own) => overStrips((r, c, n, row, column) => product(r, c, n, row, column, b, own)))
-    : overStrips((r, c, n, row, column) => overBlocks((b, own) => product(r, c, n, row, column, b, own)));
+    ? overBlocks((b, first, own) => overStrips((r, c, n, row, column) => product(r, c, n, row, column, b, first, own)))
+    : overStrips((r, c, n, row, column) => overBlocks((b, first, own) => product(r, c, n, row, column, b, first, own)));
 }
 
 /** One strip of points times one block of outputs, from zero to stored; the maximum of each window where windows have several points. */
