@@ -2,9 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import { findOnnxRuntime, openOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import { modelTimer, onnxRuntimeTimer, timingSource } from '../compiler/cli/timing.js';
+import { compileModel, writeFiles } from '../compiler/driver.js';
 import { tensorOf } from '../compiler/ir/tensor.js';
+import { load } from '../runtime/node/load.js';
 import { hasTool } from '../test/support/processes.js';
+import { networkBuilder, networkBytes } from './networks/builder.js';
 import { affordableRounds, check, measure } from './measure.js';
 import { buildPeaks, measurePeaks } from './peaks.js';
 import { rowResultSchema } from './results.js';
@@ -26,6 +30,27 @@ test('rounds are as many as asked for where inferences are short, and never fewe
   const rounds = (...seconds: number[]): number => affordableRounds(seconds.map(engine), { rounds: 11, blockSeconds: 0.03 });
   expect([rounds(1e-5, 1e-3), rounds(0.2, 0.2), rounds(0.5, 0.1), rounds(5, 1)]).toEqual([11, 10, 6, 5]);
   expect(affordableRounds([engine(5)], { rounds: 3, blockSeconds: 0.03 })).toBe(3);
+});
+
+test.skipIf(!able)(`timed inferences take the sets of inputs in turn, beginning with the first${able ? '' : ' (skipped: needs a C compiler and onnxruntime-node)'}`, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spc-bench-test-'));
+  try {
+    const b = networkBuilder(), source = { bytes: networkBytes(b.finish([b.relu(b.input('x', [1, 2]))])), name: 'relu' };
+    writeFiles(compileModel(source, { name: 'relu' }).files, folder);
+    const model = await load(folder, { cacheDir: folder, extraSources: new Map([['spc_timing.c', timingSource]]) }), sets = [1, 2, 3].map((x) => [tensorOf('f32', [1, 2], [x, -x])]);
+    const session = openOnnxRuntime(source, [{ name: 'x', tensor: sets[0]![0]! }], model.outputs, { more: sets.slice(1) }), [results] = session.run();
+    const ours = modelTimer(model, ...sets), theirs = onnxRuntimeTimer(model, session);
+    const after = (runs: number): unknown[] => {
+      ours.time(runs);
+      theirs.time(runs);
+      return [Array.from(ours.memory.at(-1) as Float32Array), Array.from(results!.data as Float32Array)];
+    };
+    expect([1, 2, 3, 4].map(after)).toEqual([1, 2, 3, 1].map((x) => [[x, 0], [x, 0]]));
+    session.dispose();
+    model.dispose();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test.skipIf(!able)(`a row: compiled, right, timed beside both peers${able ? '' : ' (skipped: needs a C compiler and onnxruntime-node)'}`, { timeout: 120_000 }, async () => {

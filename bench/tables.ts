@@ -105,7 +105,8 @@ function peerSection(all: readonly Row[], plot: string | undefined): string[] {
   const unpublished = pythonPeerNames.filter((p) => !mayPublish(p)).map((p) => pythonPeers[p].title);
   return [
     '## Other engines', '',
-    `The same files and inputs, each engine in a process of its own on the same CPU, its warm blocks taking turns with spc's and ONNX Runtime's, results checked alike.
+    `The same files and inputs, each engine in a process of its own on the same CPU, its warm blocks taking turns with spc's and ONNX Runtime's, results checked alike; they run one input
+over and over.
 *next* is the second fastest and its time over the fastest one's. ${unpublished.length ? `${unpublished.join(', ')}: measured by the same command, figures are not published.` : ''}`, '',
     ...about.map((a) => `- ${a}`), '', ...peerSummary(rows).flatMap((s) => [s, '']),
     ...(plot === undefined ? [] : [`![Time of other engines over spc's](${plot})`, '']), peerTable(rows), '',
@@ -149,7 +150,7 @@ export function performancePage(results: Results, plots: readonly string[], peer
     machine(results), '',
     `Every row is a process of its own in which all engines run on the same inputs. Results are compared with ONNX Runtime's (without graph
 optimisations) before anything is timed: *error* is the largest difference over the largest output. Each engine runs in warm blocks of
-back-to-back inferences, the blocks alternate in random order, and a time is the median over blocks. Of two ratios (of the medians;
+back-to-back inferences on up to 64 inputs in turn, the blocks alternate in random order, and a time is the median over blocks. Of two ratios (of the medians;
 median of the rounds' ratios) the lower is told. ONNX Runtime runs the same file: it does not use zeros, so its time is that of the dense
 network. *to own dense* is against spc's own code for the network before pruning, in the same process.`, '',
     `*non-zeros* are of all weights, those that stay dense included; *GFLOP/s* count multiply-adds on non-zeros only (and between activations).

@@ -29,6 +29,8 @@ export interface OrtSession {
   run(): DenseTensor[];
   /** Arguments of a C call of OrtApi::Run: the function, then its session, names and values. */
   readonly call: readonly (bigint | number)[];
+  /** How many sets of input values lie behind each other where `call` points to them. */
+  readonly sets: number;
   /** What the addresses in `call` point to, the library included: it must live as long as the session. */
   readonly memory: readonly object[];
   dispose(): void;
@@ -59,13 +61,15 @@ export interface OrtOptions {
   readonly threads?: number;
   /** All graph optimisations (default), as for timing; or none: some round quantised values in another place than the model says. */
   readonly optimise?: boolean;
+  /** Further sets of inputs, for loops that take them in turn. */
+  readonly more?: readonly (readonly Tensor[])[];
 }
 
 /**
  * A session, its inputs and outputs in fixed memory.
  * @param outputs names and types that the model computes
  */
-export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly name: string; readonly tensor: Tensor }[], outputs: readonly InputPort[], { threads = 1, optimise = true }: OrtOptions = {}): OrtSession {
+export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly name: string; readonly tensor: Tensor }[], outputs: readonly InputPort[], { threads = 1, optimise = true, more = [] }: OrtOptions = {}): OrtSession {
   const found = findOnnxRuntime();
   if (!found) throw onnxRuntimeMissing();
   const koffi = loadKoffi();
@@ -117,7 +121,7 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
     const results = outputs.map((o) => denseTensor(o.dtype, o.shape, newArray(o.dtype, elementCount(o.shape))));
     const call = [
       entry(api.run), session, 0n,
-      names(inputs.map((i) => i.name)), list(inputs.map((i) => value(denseTensor(i.tensor.dtype, i.tensor.shape, denseData(i.tensor))))), inputs.length,
+      names(inputs.map((i) => i.name)), list([inputs.map((i) => i.tensor), ...more].flat().map((t) => value(denseTensor(t.dtype, t.shape, denseData(t))))), inputs.length,
       names(outputs.map((o) => o.name)), outputs.length, list(results.map(value)),
     ];
     return {
@@ -125,7 +129,7 @@ export function openOnnxRuntime(model: ModelFile, inputs: readonly { readonly na
         status(api.run, [pointer, pointer, pointer, pointer, 'size_t', pointer, 'size_t', pointer], call.slice(1));
         return results;
       },
-      call, memory: keep, dispose,
+      call, sets: 1 + more.length, memory: keep, dispose,
     };
   } catch (error) {
     dispose();

@@ -12,7 +12,7 @@ import { denseData, newArray, type Tensor } from '../ir/tensor.js';
 import { elementCount } from '../ir/types.js';
 import type { OrtSession } from './onnxruntime.js';
 
-export const timingSource = `/* Times back-to-back calls: seconds for all of them, negative where one fails. */
+export const timingSource = `/* Times back-to-back calls, on sets of inputs in turn: seconds for all of them, negative where one fails. */
 #define _POSIX_C_SOURCE 199309L
 #include <stddef.h>
 #include <time.h>
@@ -26,18 +26,18 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-double spc_time_model(model_run run, void *context, const void *const *inputs, void *const *outputs, long runs) {
+double spc_time_model(model_run run, void *context, const void *const *inputs, size_t input_count, long sets, void *const *outputs, long runs) {
   const double start = now();
-  for (long i = 0; i < runs; ++i)
-    if (run(context, inputs, outputs)) return -1.0;
+  for (long i = 0, set = 0; i < runs; ++i, set = set + 1 < sets ? set + 1 : 0)
+    if (run(context, inputs + (size_t)set * input_count, outputs)) return -1.0;
   return now() - start;
 }
 
-double spc_time_onnxruntime(ort_run run, void *session, const void *options, const void *input_names, const void *inputs, size_t input_count,
-                            const void *output_names, size_t output_count, void *outputs, long runs) {
+double spc_time_onnxruntime(ort_run run, void *session, const void *options, const void *input_names, const void *const *inputs, size_t input_count,
+                            const void *output_names, size_t output_count, void *outputs, long sets, long runs) {
   const double start = now();
-  for (long i = 0; i < runs; ++i)
-    if (run(session, options, input_names, inputs, input_count, output_names, output_count, outputs)) return -1.0;
+  for (long i = 0, set = 0; i < runs; ++i, set = set + 1 < sets ? set + 1 : 0)
+    if (run(session, options, input_names, inputs + (size_t)set * input_count, input_count, output_names, output_count, outputs)) return -1.0;
   return now() - start;
 }
 `;
@@ -84,20 +84,20 @@ function finished(seconds: number): number {
   return seconds;
 }
 
-/** @param model built with {@link timingSource}. @param inputs in the order of its ports */
-export function modelTimer(model: LoadedModel, inputs: readonly Tensor[]): Timer {
+/** @param model built with {@link timingSource}. @param sets of inputs, each in the order of its ports; inferences take them in turn */
+export function modelTimer(model: LoadedModel, ...sets: readonly (readonly Tensor[])[]): Timer {
   const koffi = loadKoffi(), { native } = model;
-  const time = native.func('double spc_time_model(void *run, void *context, void *inputs, void *outputs, long runs)');
-  const ins = inputs.map(denseData), outs = model.outputs.map((p) => newArray(p.dtype, elementCount(p.shape)));
+  const time = native.func('double spc_time_model(void *run, void *context, void *inputs, size_t input_count, long sets, void *outputs, long runs)');
+  const ins = sets.flat().map(denseData), outs = model.outputs.map((p) => newArray(p.dtype, elementCount(p.shape)));
   const addresses = (arrays: readonly ArrayBufferView[]): BigUint64Array => BigUint64Array.from(arrays.length ? arrays.map((a) => koffi.address(a)) : [0n]);
   const inAddresses = addresses(ins), outAddresses = addresses(outs), run = native.symbol(`${model.manifest.name}_run`);
-  return { time: (runs) => finished(time(run, native.context, inAddresses, outAddresses, runs) as number), memory: [...ins, ...outs] };
+  return { time: (runs) => finished(time(run, native.context, inAddresses, model.inputs.length, sets.length, outAddresses, runs) as number), memory: [...ins, ...outs] };
 }
 
 /** @param model any that was built with {@link timingSource}: the loop around ONNX Runtime's Run lies in its library */
 export function onnxRuntimeTimer(model: LoadedModel, session: OrtSession): Timer {
-  const time = model.native.func('double spc_time_onnxruntime(void *run, void *session, void *options, void *input_names, void *inputs, size_t input_count, void *output_names, size_t output_count, void *outputs, long runs)');
-  return { time: (runs) => finished(time(...session.call, runs) as number), memory: session.memory };
+  const time = model.native.func('double spc_time_onnxruntime(void *run, void *session, void *options, void *input_names, void *inputs, size_t input_count, void *output_names, size_t output_count, void *outputs, long sets, long runs)');
+  return { time: (runs) => finished(time(...session.call, session.sets, runs) as number), memory: session.memory };
 }
 
 export function median(values: readonly number[]): number {
