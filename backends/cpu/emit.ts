@@ -20,6 +20,14 @@ const PARALLEL_NANOSECONDS = 1500;
 /** Multiply-adds or elements a nanosecond where a step has no prediction. */
 const UNKNOWN_RATE = 16;
 
+/** Headers for functions of the runtime, by what their names begin with: theirs and before it what it includes. */
+const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
+  spc_tiles_: ['spc_tiles.h'],
+  spc_planes_: ['spc_tiles.h', 'spc_planes.h'],
+  spc_select_: ['spc_tiles.h', 'spc_select.h'],
+  spc_columns_: ['spc_tiles.h', 'spc_select.h', 'spc_columns.h'],
+};
+
 interface Addressing {
   /** C expression for a buffer, of the pointer type that a parameter of `dtype` has. */
   pointer(ref: BufferRef, storage: string, writable: boolean): string;
@@ -120,8 +128,8 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   const split = lines > LINES_PER_FILE;
   const streams = streamFiles(plan, isa, top, options);
   for (const [file, content] of streams) files.set(file, content);
-  const calls = (prefix: string): boolean => kernels.some((k) => k.includes(prefix));
-  const runtime = ['spc_math.h', 'spc_vector.h', ...(calls('spc_tiles_') || calls('spc_planes_') ? ['spc_tiles.h'] : []), ...(calls('spc_planes_') ? ['spc_planes.h'] : [])];
+  const called = Object.entries(LIBRARIES).flatMap(([prefix, headers]) => (kernels.some((k) => k.includes(prefix)) ? headers : []));
+  const runtime = [...new Set(['spc_math.h', 'spc_vector.h', ...called])];
   const includes = [...runtime, ...(streams.size ? [`${name}_streams.h`] : [])].map((f) => `#include "${f}"\n`).join('');
   if (split) {
     const declared = emitted.flatMap((s) => s.phases.map((e) => `${signature(e.text)};`)).join('\n');

@@ -135,6 +135,12 @@ export function networkBuilder(seed = 1) {
       activationMacs += elementCount(shape) * a.shape.at(-1)!;
       return add('MatMul', [a.name, b.name], shape);
     },
+    /** The k largest along axis 1 stay, the others become 0: TopK and ScatterElements, as PyTorch's topk and scatter are exported. */
+    kWinners(x: Value, k: number): Value {
+      const best = fresh('topk'), values = `${best}.values`, indices = `${best}.indices`;
+      nodes.push(node('TopK', [x.name, ints(`${best}.k`, [k])], [values, indices], { axis: 1 }, { name: best }));
+      return add('ScatterElements', [constant(`${best}.zeros`, denseTensor('f32', x.shape, new Float32Array(elementCount(x.shape)))), indices, values], x.shape, { axis: 1 });
+    },
     divide: (x: Value, by: number): Value => add('Div', [x.name, scalar(by)], x.shape),
     softmax: (x: Value): Value => same('Softmax', x, { axis: -1 }),
     /** 0.5 x (1 + erf(x / sqrt 2)), the five nodes that PyTorch exports. */

@@ -19,6 +19,16 @@ export function gscCnn(batch: number): Network {
   return b.finish([b.linear(x, { out: 12 })]);
 }
 
+/** The same with k-winner-take-all in place of ReLUs, as Numenta trains it: 7 of 64 channels at each pixel, then a tenth of all elements. */
+export function gscWinners(batch: number): Network {
+  const b = networkBuilder();
+  let x = b.input('spectrogram', [batch, 1, 32, 32]);
+  x = b.kWinners(b.maxPool(b.conv(x, { out: 64, kernel: 5 }), 2, 2), 7);
+  x = b.kWinners(b.flatten(b.maxPool(b.conv(x, { out: 64, kernel: 5 }), 2, 2)), 160);
+  x = b.kWinners(b.linear(x, { out: 1500 }), 150);
+  return b.finish([b.linear(x, { out: 12 })]);
+}
+
 /** The last convolution of a residual branch is scaled down, so that sixteen additions do not multiply the variance. */
 const BRANCH_GAIN = 0.4;
 

@@ -1,6 +1,6 @@
 /** The networks of the benchmark by name. */
 import type { Network } from './builder.js';
-import { gscCnn, lenet5, mobileNetV1, resnet50, vgg16Convolutions } from './convolutional.js';
+import { gscCnn, gscWinners, lenet5, mobileNetV1, resnet50, vgg16Convolutions } from './convolutional.js';
 import { dlrmMlp, linearLayers, pointwiseLayers } from './perceptron.js';
 import { bertEncoder, bertLinears } from './transformer.js';
 
@@ -18,6 +18,7 @@ export type LayerShape = keyof typeof layerShapes;
 export const networks: Readonly<Record<string, NetworkEntry>> = {
   lenet5: { build: lenet5, pruned: inner },
   gsc: { build: gscCnn, pruned: 'every layer' },
+  'gsc-kwta': { build: gscWinners, pruned: 'every layer' },
   dlrm: { build: dlrmMlp, pruned: 'all but the last layer' },
   mobilenetv1: { build: mobileNetV1, pruned: 'pointwise convolutions' },
   resnet50: { build: resnet50, pruned: 'all but the first convolution' },

@@ -47,6 +47,8 @@ export interface Value {
   readonly constant?: Tensor;
   /** How it lies in memory where that is not row-major; of computed f32 values only (select-layout). */
   readonly layout?: Layout;
+  /** Share of its elements that were zero when it was measured (a sparsity profile). */
+  readonly zeros?: number;
 }
 
 /**

@@ -2,6 +2,8 @@
 import type { KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { blocksRule, pooledBlocksRule } from './blocks/rule.js';
+import { activeLinearRule } from './activations/linear.js';
+import { selectionRule } from './activations/selection.js';
 import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
 import { depthwiseRule } from './depthwise.js';
@@ -27,6 +29,7 @@ export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
   transposeRule(isa),
   walkRule(isa),
   pooledWalkRule(isa),
+  selectionRule(isa), activeLinearRule(isa),
   streamRule(isa),
   ...tileRules(isa),
 ];

@@ -1,0 +1,308 @@
+/*
+ * spc_select.h - sparse activations: which elements of a vector are the k largest, or not zero, and lists of them.
+ *
+ * A list is an array of int32_t: how many elements, whether all of them are finite, and from SPC_LIST on their positions, followed by
+ * SPC_AHEAD positions that may be looked at in advance; their values lie in an array beside it. Both have room for
+ * all elements and SPC_LANES more.
+ *
+ * Selections are exact: floats in their order, -0 equal to 0, NaNs behind all numbers; equal elements in the order of their positions,
+ * which `order` lists where it is not that of memory.
+ */
+#ifndef SPC_SELECT_H
+#define SPC_SELECT_H
+
+#include "spc_tiles.h"
+
+#define SPC_LIST 16
+#define SPC_AHEAD 8
+
+/* A float as an integer that compares as it does, and back; -0 is before 0. */
+SPC_INLINE int32_t spc_key(float x) { int32_t b; memcpy(&b, &x, sizeof b); return b ^ ((b >> 31) & INT32_MAX); }
+SPC_INLINE float spc_of_key(int32_t key) { float x; key ^= (key >> 31) & INT32_MAX; memcpy(&x, &key, sizeof x); return x; }
+
+#if defined(__AVX512F__)
+SPC_INLINE __mmask16 spc_lanes_left(long n) { return n < SPC_LANES ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff; }
+#endif
+
+/* Elements that are not less than t. */
+SPC_INLINE long spc_count_from(const float *x, long n, float t) {
+#if defined(__AVX512F__)
+  const __m512 limit = _mm512_set1_ps(t);
+  const __m512i one = _mm512_set1_epi32(1);
+  __m512i count[4];
+  long i = 0;
+  for (int j = 0; j < 4; ++j) count[j] = _mm512_setzero_si512();
+  for (; i + 64 <= n; i += 64) {
+    for (int j = 0; j < 4; ++j) count[j] = _mm512_mask_add_epi32(count[j], _mm512_cmp_ps_mask(_mm512_loadu_ps(x + i + 16 * j), limit, _CMP_GE_OQ), count[j], one);
+  }
+  for (; i < n; i += 16) {
+    const __mmask16 on = spc_lanes_left(n - i);
+    count[0] = _mm512_mask_add_epi32(count[0], _mm512_mask_cmp_ps_mask(on, _mm512_maskz_loadu_ps(on, x + i), limit, _CMP_GE_OQ), count[0], one);
+  }
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_add_epi32(count[0], count[1]), _mm512_add_epi32(count[2], count[3])));
+#else
+  int32_t count = 0;
+  for (long i = 0; i < n; ++i) count += x[i] >= t;
+  return count;
+#endif
+}
+
+/* Mean and standard deviation; anything where elements are not finite. */
+SPC_INLINE void spc_moments(const float *x, long n, float *mean, float *deviation) {
+  spc_f32x16 sum[2], squares[2];
+  float s = 0.0f, q = 0.0f;
+  long i = 0;
+  for (int j = 0; j < 2; ++j) sum[j] = squares[j] = spc_splat_f32x16(0.0f);
+  for (; i + 32 <= n; i += 32) for (int j = 0; j < 2; ++j) {
+    const spc_f32x16 v = spc_load_f32x16(x + i + 16 * j);
+    sum[j] += v;
+    squares[j] += v * v;
+  }
+  for (; i < n; ++i) { s += x[i]; q += x[i] * x[i]; }
+  s = (s + spc_hsum_f32x16(sum[0] + sum[1])) / (float)n;
+  q = (q + spc_hsum_f32x16(squares[0] + squares[1])) / (float)n - s * s;
+  *mean = s;
+  *deviation = q > 0.0f ? sqrtf(q) : 0.0f;
+}
+
+/* Elements in [low, high) one after the other, room beyond: their number. */
+SPC_INLINE long spc_gather_between(float *y, const float *x, long n, float low, float high) {
+  long count = 0;
+#if defined(__AVX512F__)
+  for (long i = 0; i < n; i += 16) {
+    const __mmask16 on = spc_lanes_left(n - i);
+    const __m512 v = _mm512_maskz_loadu_ps(on, x + i);
+    const __mmask16 found = _mm512_mask_cmp_ps_mask(_mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(low), _CMP_GE_OQ), v, _mm512_set1_ps(high), _CMP_NGE_UQ);
+    if (!found) continue;
+    _mm512_storeu_ps(y + count, _mm512_maskz_compress_ps(found, v));
+    count += __builtin_popcount(found);
+  }
+#else
+  for (long i = 0; i < n; ++i) if (x[i] >= low && !(x[i] >= high)) y[count++] = x[i];
+#endif
+  return count;
+}
+
+/* What wins: the elements from `limit` on, `count` of them. More than k: those above it, and of those equal to it the first. */
+typedef struct { float limit; long count; } spc_threshold;
+/* Elements among which the k-th is looked for one by one. */
+#define SPC_FEW 64
+
+/*
+ * The threshold of the k largest, 1 <= k <= n: count elements from a value on, and move the value as a normal distribution would have it
+ * (`quantile` and `spacing` are its k-th value and the distance to the next one, in standard deviations), then between the bounds
+ * found, at last by halves. Fewer than k numbers: count < k.
+ */
+SPC_OUT_OF_LINE spc_threshold spc_find_threshold(const float *x, long n, long k, float quantile, float spacing) {
+  int64_t low = spc_key(-INFINITY), high = (int64_t)spc_key(INFINITY) + 1;
+  long from_low = n, from_high = 0;
+  float mean, deviation, guess;
+  spc_moments(x, n, &mean, &deviation);
+  if (mean != mean) {
+    /* there may be NaNs */
+    from_low = spc_count_from(x, n, -INFINITY);
+    if (from_low < k) return (spc_threshold){-INFINITY, from_low};
+  }
+  guess = mean + deviation * quantile;
+  for (int steps = 0; high - low > 1 && from_low - from_high > SPC_FEW; ++steps) {
+    int64_t t = spc_key(guess);
+    if (!(t > low && t < high) || steps >= 8) t = low + (high - low) / 2;
+    const float value = spc_of_key((int32_t)t);
+    const long count = spc_count_from(x, n, value);
+    if (count == k) return (spc_threshold){value, count};
+    if (count > k) { low = t; from_low = count; } else { high = t; from_high = count; }
+    const float bottom = spc_of_key((int32_t)low), top = spc_of_key((int32_t)(high - 1));
+    if (bottom > -INFINITY && top < INFINITY) guess = bottom + (top - bottom) * ((float)(from_low - k) / (float)(from_low - from_high));
+    else guess = value + (float)(count > k ? count - k + 4 : count - k - 4) * deviation * spacing;
+  }
+  if (from_low - from_high <= SPC_FEW && high - low > 1) {
+    float few[SPC_FEW + SPC_LANES];
+    const long m = spc_gather_between(few, x, n, spc_of_key((int32_t)low), spc_of_key((int32_t)high));
+    for (long i = 0; i < m; ++i) {
+      const long above = from_high + spc_count_from(few, m, few[i]);
+      long equal = 0;
+      if (above < k) continue;
+      for (long j = 0; j < m; ++j) equal += few[j] == few[i];
+      if (above - equal < k) return (spc_threshold){few[i], above};
+    }
+  }
+  return (spc_threshold){spc_of_key((int32_t)low), from_low};
+}
+
+/* Completes a list: positions to look at in advance, and whether all values are finite. */
+SPC_INLINE void spc_list_end(int32_t *list, const float *values, long count) {
+  int finite = 1;
+  for (long i = 0; i < count; ++i) finite &= values[i] - values[i] == 0.0f;
+  for (int i = 0; i < SPC_AHEAD; ++i) list[SPC_LIST + count + i] = 0;
+  list[0] = (int32_t)count;
+  list[1] = finite;
+}
+
+/* Lists the winners one by one: those above the threshold, so many of those equal to it, and so many NaNs. */
+SPC_OUT_OF_LINE void spc_list_in_order(int32_t *list, float *values, const float *x, long n, float limit, long equal, long nans, const uint32_t *order) {
+  long count = 0;
+  for (long i = 0; i < n; ++i) {
+    const long at = order ? (long)order[i] : i;
+    const float v = x[at];
+    if (!(v > limit) && !(v == limit && equal-- > 0) && !(v != v && nans-- > 0)) continue;
+    list[SPC_LIST + count] = (int32_t)at;
+    values[count++] = v;
+  }
+  spc_list_end(list, values, count);
+}
+
+#if defined(__AVX512F__)
+#define SPC_LIST_WHERE(list, values, x, n, compared, condition)                                                                 \
+  {                                                                                                                             \
+    __m512i at = (__m512i)spc_lane_numbers();                                                                                   \
+    long count = 0;                                                                                                             \
+    for (long i = 0; i < n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {                                        \
+      const __mmask16 on = spc_lanes_left(n - i);                                                                               \
+      const __m512 v = _mm512_maskz_loadu_ps(on, x + i);                                                                        \
+      const __mmask16 found = _mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(compared), condition);                              \
+      _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(found, v));                                                     \
+      _mm512_storeu_si512(list + SPC_LIST + count, _mm512_maskz_compress_epi32(found, at));                                     \
+      count += __builtin_popcount(found);                                                                                       \
+    }                                                                                                                           \
+    spc_list_end(list, values, count);                                                                                          \
+  }
+#endif
+
+/* Lists the elements that are not zero (NaNs are not). */
+SPC_INLINE void spc_select_active(int32_t *list, float *values, const float *x, long n) {
+#if defined(__AVX512F__)
+  SPC_LIST_WHERE(list, values, x, n, 0.0f, _CMP_NEQ_UQ)
+#else
+  long count = 0;
+  for (long i = 0; i < n; ++i) {
+    list[SPC_LIST + count] = (int32_t)i;
+    values[count] = x[i];
+    count += x[i] != 0.0f;
+  }
+  spc_list_end(list, values, count);
+#endif
+}
+
+/* Lists the k largest elements; all: also those that equal the k-th. */
+SPC_INLINE void spc_select_list(int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
+  const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
+  if (t.count < k) {
+    spc_list_in_order(list, values, x, all ? 0 : n, -INFINITY, n, k - t.count, order);
+  } else if (t.count > k && !all) {
+    const long above = spc_count_from(x, n, spc_of_key(spc_key(t.limit == 0.0f ? 0.0f : t.limit) + 1));
+    spc_list_in_order(list, values, x, n, t.limit, k - above, 0, order);
+  } else {
+#if defined(__AVX512F__)
+    SPC_LIST_WHERE(list, values, x, n, t.limit, _CMP_GE_OQ)
+#else
+    spc_list_in_order(list, values, x, n, t.limit, n, 0, NULL);
+#endif
+  }
+}
+
+/* The k largest elements, zeros elsewhere; y may be x. */
+SPC_INLINE void spc_select_dense(float *y, int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
+  const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
+  if (t.count < k || (t.count > k && !all)) {
+    spc_select_list(list, values, x, n, k, all, quantile, spacing, order);
+    memset(y, 0, (size_t)n * sizeof(float));
+    for (int32_t i = 0; i < list[0]; ++i) y[list[SPC_LIST + i]] = values[i];
+  } else {
+    for (long i = 0; i < n; ++i) y[i] = x[i] >= t.limit ? x[i] : 0.0f;
+  }
+}
+
+/* Sorted descending: 8 vectors, lane by lane (19 exchanges); then the 8 largest of 8 and 8 more, both sorted. */
+#if defined(__AVX512F__)
+SPC_INLINE spc_i32x16 spc_larger(spc_i32x16 a, spc_i32x16 b) { return (spc_i32x16)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+SPC_INLINE spc_i32x16 spc_smaller(spc_i32x16 a, spc_i32x16 b) { return (spc_i32x16)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+#else
+SPC_INLINE spc_i32x16 spc_larger(spc_i32x16 a, spc_i32x16 b) { for (int i = 0; i < 16; ++i) a[i] = a[i] > b[i] ? a[i] : b[i]; return a; }
+SPC_INLINE spc_i32x16 spc_smaller(spc_i32x16 a, spc_i32x16 b) { for (int i = 0; i < 16; ++i) a[i] = a[i] < b[i] ? a[i] : b[i]; return a; }
+#endif
+#define SPC_EXCHANGE(i, j) { const spc_i32x16 high = spc_larger(v[i], v[j]); v[j] = spc_smaller(v[i], v[j]); v[i] = high; }
+SPC_INLINE void spc_sort_8(spc_i32x16 v[8]) {
+  SPC_EXCHANGE(0, 1) SPC_EXCHANGE(2, 3) SPC_EXCHANGE(4, 5) SPC_EXCHANGE(6, 7)
+  SPC_EXCHANGE(0, 2) SPC_EXCHANGE(1, 3) SPC_EXCHANGE(4, 6) SPC_EXCHANGE(5, 7)
+  SPC_EXCHANGE(1, 2) SPC_EXCHANGE(5, 6) SPC_EXCHANGE(0, 4) SPC_EXCHANGE(3, 7)
+  SPC_EXCHANGE(1, 5) SPC_EXCHANGE(2, 6)
+  SPC_EXCHANGE(1, 4) SPC_EXCHANGE(3, 6)
+  SPC_EXCHANGE(2, 4) SPC_EXCHANGE(3, 5)
+  SPC_EXCHANGE(3, 4)
+}
+SPC_INLINE void spc_merge_8(spc_i32x16 v[8], const spc_i32x16 more[8]) {
+  for (int i = 0; i < 8; ++i) v[i] = spc_larger(v[i], more[7 - i]);
+  SPC_EXCHANGE(0, 4) SPC_EXCHANGE(1, 5) SPC_EXCHANGE(2, 6) SPC_EXCHANGE(3, 7)
+  SPC_EXCHANGE(0, 2) SPC_EXCHANGE(1, 3) SPC_EXCHANGE(4, 6) SPC_EXCHANGE(5, 7)
+  SPC_EXCHANGE(0, 1) SPC_EXCHANGE(2, 3) SPC_EXCHANGE(4, 5) SPC_EXCHANGE(6, 7)
+}
+
+/* Largest and k-th largest (k <= 8) of each lane's integers, of which there are 8 x groups. */
+SPC_INLINE void spc_best_of_lanes(spc_i32x16 *first, spc_i32x16 *kth, const int32_t *x, long groups, int k) {
+  spc_i32x16 v[8], more[8];
+  for (int i = 0; i < 8; ++i) v[i] = spc_load_i32x16(x + i * SPC_LANES);
+  spc_sort_8(v);
+  for (long g = 1; g < groups; ++g) {
+    for (int i = 0; i < 8; ++i) more[i] = spc_load_i32x16(x + (g * 8 + i) * SPC_LANES);
+    spc_sort_8(more);
+    spc_merge_8(v, more);
+  }
+  *first = v[0];
+  *kth = v[k - 1];
+}
+
+/*
+ * The k <= 8 largest of the channels of up to 16 pixels that follow each other, zeros elsewhere; y may be x. Lanes are pixels, compared as integers: as
+ * they are while the k-th is positive, and else as keys, which order all numbers. `lanes`: 16 integers for each channel, channels
+ * rounded up to eights. What else there can be (too few numbers) is found pixel by pixel.
+ */
+SPC_OUT_OF_LINE void spc_select_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile, float spacing) {
+  const long groups = (channels + 7) / 8;
+  int32_t rows[SPC_LANES], limit[SPC_LANES];
+  spc_i32x16 first, kth;
+  int keyed = 0;
+  for (int l = 0; l < SPC_LANES; ++l) rows[l] = l < pixels ? l : -1;
+  for (long c = 0; c < channels; c += SPC_LANES) {
+    spc_square_from_rows((float *)lanes + c * SPC_LANES, SPC_LANES, x + c, rows, channels, (int)(channels - c < SPC_LANES ? channels - c : SPC_LANES));
+  }
+  for (long c = channels; c < groups * 8; ++c) spc_store_i32x16(lanes + c * SPC_LANES, spc_splat_i32x16(INT32_MIN));
+  spc_best_of_lanes(&first, &kth, lanes, groups, k);
+  /* positive, and no NaN before it */
+  for (int l = 0; l < (int)pixels; ++l) keyed |= kth[l] <= 0 || first[l] > 0x7f800000;
+  if (keyed) {
+    for (long i = 0; i < channels * SPC_LANES; ++i) {
+      float v;
+      memcpy(&v, lanes + i, sizeof v);
+      lanes[i] = v == v ? spc_key(v + 0.0f) : INT32_MIN;
+    }
+    spc_best_of_lanes(&first, &kth, lanes, groups, k);
+  }
+  spc_store_i32x16(limit, kth);
+  for (long p = 0; p < pixels; ++p, x += channels, y += channels) {
+    if (limit[p] == INT32_MIN) {
+      spc_select_dense(y, list, values, x, channels, k, all, quantile, spacing, NULL);
+      continue;
+    }
+    const float t = keyed ? spc_of_key(limit[p]) : spc_from_bits_f32((uint32_t)limit[p]);
+    long count = 0;
+#if defined(__AVX512F__)
+    for (long c = 0; c < channels; c += SPC_LANES) {
+      const __mmask16 on = spc_lanes_left(channels - c);
+      const __m512 v = _mm512_maskz_loadu_ps(on, x + c);
+      const __mmask16 wins = _mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(t), _CMP_GE_OQ);
+      _mm512_mask_storeu_ps(y + c, on, _mm512_maskz_mov_ps(wins, v));
+      count += __builtin_popcount(wins);
+    }
+#else
+    for (long c = 0; c < channels; ++c) {
+      const int wins = x[c] >= t;
+      y[c] = wins ? x[c] : 0.0f;
+      count += wins;
+    }
+#endif
+    /* too many equal ones: the last go; zeros may stay zeros */
+    if (t != 0.0f && !all) for (long c = channels - 1; count > k; --c) if (y[c] == t) { y[c] = 0.0f; --count; }
+  }
+}
+
+#endif
