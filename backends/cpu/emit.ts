@@ -24,7 +24,7 @@ const UNKNOWN_RATE = 16;
 const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   spc_tiles_: ['spc_tiles.h'],
   spc_planes_: ['spc_tiles.h', 'spc_planes.h'],
-  spc_select_: ['spc_tiles.h', 'spc_select.h'],
+  spc_winners_: ['spc_tiles.h', 'spc_select.h'],
   spc_columns_: ['spc_tiles.h', 'spc_select.h', 'spc_columns.h'],
 };
 

@@ -169,7 +169,7 @@ SPC_OUT_OF_LINE void spc_list_in_order(int32_t *list, float *values, const float
 #endif
 
 /* Lists the elements that are not zero (NaNs are not). */
-SPC_INLINE void spc_select_active(int32_t *list, float *values, const float *x, long n) {
+SPC_INLINE void spc_list_nonzero(int32_t *list, float *values, const float *x, long n) {
 #if defined(__AVX512F__)
   SPC_LIST_WHERE(list, values, x, n, 0.0f, _CMP_NEQ_UQ)
 #else
@@ -184,7 +184,7 @@ SPC_INLINE void spc_select_active(int32_t *list, float *values, const float *x, 
 }
 
 /* Lists the k largest elements; all: also those that equal the k-th. */
-SPC_INLINE void spc_select_list(int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
+SPC_INLINE void spc_winners_list(int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
   const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
   if (t.count < k) {
     spc_list_in_order(list, values, x, all ? 0 : n, -INFINITY, n, k - t.count, order);
@@ -201,10 +201,10 @@ SPC_INLINE void spc_select_list(int32_t *list, float *values, const float *x, lo
 }
 
 /* The k largest elements, zeros elsewhere; y may be x. */
-SPC_INLINE void spc_select_dense(float *y, int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
+SPC_INLINE void spc_winners_dense(float *y, int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
   const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
   if (t.count < k || (t.count > k && !all)) {
-    spc_select_list(list, values, x, n, k, all, quantile, spacing, order);
+    spc_winners_list(list, values, x, n, k, all, quantile, spacing, order);
     memset(y, 0, (size_t)n * sizeof(float));
     for (int32_t i = 0; i < list[0]; ++i) y[list[SPC_LIST + i]] = values[i];
   } else {
@@ -256,7 +256,7 @@ SPC_INLINE void spc_best_of_lanes(spc_i32x16 *first, spc_i32x16 *kth, const int3
  * they are while the k-th is positive, and else as keys, which order all numbers. `lanes`: 16 integers for each channel, channels
  * rounded up to eights. What else there can be (too few numbers) is found pixel by pixel.
  */
-SPC_OUT_OF_LINE void spc_select_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile, float spacing) {
+SPC_OUT_OF_LINE void spc_winners_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile, float spacing) {
   const long groups = (channels + 7) / 8;
   int32_t rows[SPC_LANES], limit[SPC_LANES];
   spc_i32x16 first, kth;
@@ -280,7 +280,7 @@ SPC_OUT_OF_LINE void spc_select_pixels(float *y, int32_t *lanes, int32_t *list, 
   spc_store_i32x16(limit, kth);
   for (long p = 0; p < pixels; ++p, x += channels, y += channels) {
     if (limit[p] == INT32_MIN) {
-      spc_select_dense(y, list, values, x, channels, k, all, quantile, spacing, NULL);
+      spc_winners_dense(y, list, values, x, channels, k, all, quantile, spacing, NULL);
       continue;
     }
     const float t = keyed ? spc_of_key(limit[p]) : spc_from_bits_f32((uint32_t)limit[p]);

@@ -50,5 +50,5 @@ export interface Lister {
 export function lister(k: KernelBuilder, rows: ActiveRows, width: number, x: TensorRef): Lister {
   const memory = listMemory(k, width);
   if (rows.selection) return { ...memory, row: selectList(k, rows.selection.of, memory, k.operand(rows.selection.of.x, 'x')) };
-  return { ...memory, row: (first) => call('spc_select_active', pointer(memory.list), pointer(memory.values), pointer(x.param, first), width) };
+  return { ...memory, row: (first) => call('spc_list_nonzero', pointer(memory.list), pointer(memory.values), pointer(x.param, first), width) };
 }

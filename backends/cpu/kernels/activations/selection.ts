@@ -54,7 +54,7 @@ const orderArgument = (k: KernelBuilder, { order }: Selection): CallArgument =>
 /** Lists the winners of the row that begins at an element of x. */
 export const selectList = (k: KernelBuilder, s: Selection, to: { readonly list: string; readonly values: string }, x: TensorRef): ((first: Expr) => Stmt) => {
   const order = orderArgument(k, s);
-  return (first) => call('spc_select_list', pointer(to.list), pointer(to.values), pointer(x.param, first), s.n, ...settings(s), order);
+  return (first) => call('spc_winners_list', pointer(to.list), pointer(to.values), pointer(x.param, first), s.n, ...settings(s), order);
 };
 
 /** Pixels that are selected from together, and the most winners that their sorting networks find. */
@@ -69,10 +69,10 @@ function dense(k: KernelBuilder, s: Selection, x: TensorRef, y: TensorRef): Stmt
   const { list, values } = listMemory(k, s.n);
   if (!inNetworks(s)) {
     const order = orderArgument(k, s);
-    return k.forEach([s.rows], ([r]) => [call('spc_select_dense', pointer(y.param, mul(r!, s.n)), pointer(list), pointer(values), pointer(x.param, add(mul(r!, s.n), x.offset)), s.n, ...settings(s), order)], {});
+    return k.forEach([s.rows], ([r]) => [call('spc_winners_dense', pointer(y.param, mul(r!, s.n)), pointer(list), pointer(values), pointer(x.param, add(mul(r!, s.n), x.offset)), s.n, ...settings(s), order)], {});
   }
   const lanes = k.scratch('lanes', 'i32', Math.ceil(s.n / 16) * 16 * PIXELS);
-  return k.forEach([Math.ceil(s.rows / PIXELS)], ([g]) => [call('spc_select_pixels', pointer(y.param, mul(g!, PIXELS * s.n)), pointer(lanes), pointer(list), pointer(values),
+  return k.forEach([Math.ceil(s.rows / PIXELS)], ([g]) => [call('spc_winners_pixels', pointer(y.param, mul(g!, PIXELS * s.n)), pointer(lanes), pointer(list), pointer(values),
     pointer(x.param, add(mul(g!, PIXELS * s.n), x.offset)), min(sub(s.rows, mul(g!, PIXELS)), PIXELS), s.n, ...settings(s))], {});
 }
 
