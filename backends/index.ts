@@ -1,16 +1,16 @@
 /** The table of targets. Adding one is a folder here and a line in this table. */
-import { cpuTarget, type CpuName } from './cpu/target.js';
+import { cpuPathsTarget, type CpuName } from './cpu/target.js';
 import { cudaTarget } from './cuda/target.js';
 import { fpgaTarget } from './fpga/target.js';
 import type { Target } from './types.js';
 
 export interface TargetOptions {
-  /** Instruction set of the CPU target. */
-  readonly cpu: CpuName;
+  /** Instruction set of the CPU target, or several for one library. */
+  readonly cpu: CpuName | readonly CpuName[];
 }
 
 export const targets = {
-  cpu: (o: TargetOptions): Target => cpuTarget(o.cpu),
+  cpu: (o: TargetOptions): Target => cpuPathsTarget(typeof o.cpu === 'string' ? [o.cpu] : o.cpu),
   cuda: (): Target => cudaTarget,
   fpga: (): Target => fpgaTarget,
 } as const;

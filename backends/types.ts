@@ -66,6 +66,16 @@ export interface Target {
   /** Flags that the emitted code should be compiled with (manifest.json, the Node loader). */
   readonly compileFlags: readonly string[];
   emit(plan: Plan, options: EmitOptions): EmittedFiles;
+  /** Present on a target that is several in one library, of which one is taken when a model is created; beside this it is like the first of them. */
+  readonly paths?: TargetPaths;
+}
+
+/** Targets whose code lies in one library, the best first. */
+export interface TargetPaths {
+  /** `cpu` tells one from the other. */
+  readonly targets: readonly { readonly cpu: string; readonly target: Target }[];
+  /** Files from one plan a target. */
+  emit(plans: readonly Plan[], options: EmitOptions): EmittedFiles;
 }
 
 export interface EmitOptions {
@@ -76,6 +86,6 @@ export interface EmitOptions {
   readonly weights: 'auto' | 'embed' | 'file';
   /** Straight-line code as bytes of a binary file, or as instructions to read. */
   readonly asm?: 'binary' | 'text';
-  /** Told the bytes of code and tables of every step that has some beside its C, weights within them included. */
-  readonly onCode?: (step: number, bytes: number) => void;
+  /** Told the bytes of code and tables of every step that has some beside its C, weights within them included; `path`: of which plan, where there are several. */
+  readonly onCode?: (step: number, bytes: number, path?: number) => void;
 }

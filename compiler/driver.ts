@@ -9,7 +9,7 @@ import { pipelineFor } from '../passes/pipeline.js';
 import { selectLayout } from '../passes/select-layout/index.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
-import { modelIdentifier } from './emit/writer.js';
+import { modelIdentifier, pathName } from './emit/writer.js';
 import type { LayoutDecisions, LayoutSettings } from './ir/layout-choice.js';
 import type { Tensor } from './ir/tensor.js';
 import type { Graph } from './ir/types.js';
@@ -35,7 +35,8 @@ export interface CompileOptions extends LayoutSettings {
   readonly bind?: Readonly<Record<string, Tensor>>;
   /** C identifier that every emitted symbol begins with. */
   readonly name?: string;
-  readonly cpu?: CpuName;
+  /** Instruction set, or several for one library that chooses among them at run time. */
+  readonly cpu?: CpuName | readonly CpuName[];
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];
   /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
@@ -47,13 +48,20 @@ export interface CompileOptions extends LayoutSettings {
   readonly onPhase?: (phase: string) => void;
 }
 
-export interface CompileResult {
-  /** As imported, before any pass. */
-  readonly imported: Graph;
+/** A graph with layouts chosen for a target, and how it runs. */
+export interface PlannedGraph {
   readonly graph: Graph;
   /** Why nodes of the graph run in rows or in tiles. */
   readonly decisions: LayoutDecisions;
   readonly plan: Plan;
+}
+
+/** What the graph, the decisions and the plan are for: the only instruction set, or the best of several. */
+export interface CompileResult extends PlannedGraph {
+  /** As imported, before any pass. */
+  readonly imported: Graph;
+  /** For each of several instruction sets; one where there is nothing to choose at run time. */
+  readonly paths: readonly PlannedGraph[];
   readonly manifest: Manifest;
   /** By path relative to the output folder, manifest.json included. */
   readonly files: ReadonlyMap<string, string | Uint8Array>;
@@ -73,14 +81,14 @@ export function chooseLayouts(graph: Graph, target: Target, settings: LayoutSett
   return { graph, decisions: new Map() };
 }
 
-/** A plan as files, and what the manifest says of them. */
-export function emitModel(plan: Plan, target: Target, options: Omit<EmitOptions, 'onCode'>, about: Pick<Manifest, 'options' | 'model' | 'diagnostics'>): Pick<CompileResult, 'manifest' | 'files'> {
-  const spc = spcVersion(), codeBytes = new Map<number, number>();
+/** A plan as files, and what the manifest says of them. @param plans one a path of the target, where it has several */
+export function emitModel(plans: Plan | readonly Plan[], target: Target, options: Omit<EmitOptions, 'onCode'>, about: Pick<Manifest, 'options' | 'model' | 'diagnostics'>): Pick<CompileResult, 'manifest' | 'files'> {
+  const all = 'steps' in plans ? [plans] : plans, spc = spcVersion(), codeBytes = all.map(() => new Map<number, number>());
   const header = [`spc ${spc}; target ${target.name}: ${target.doc}`, `model sha256 ${about.model.sha256}, producer ${about.model.producer || 'unknown'}`, ...options.header];
-  const emitted = target.emit(plan, { ...options, header, onCode: (step, bytes) => { codeBytes.set(step, bytes); } });
-  const manifest = buildManifest(plan, {
-    spc, name: options.name, ...about, sources: [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f)), compileFlags: target.compileFlags,
-  }, codeBytes);
+  const withSizes: EmitOptions = { ...options, header, onCode: (step, bytes, path = 0) => { codeBytes[path]!.set(step, bytes); } };
+  const emitted = target.paths ? target.paths.emit(all, withSizes) : target.emit(all[0]!, withSizes), sources = [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f));
+  const manifest = buildManifest(all.map((plan, i) => ({ plan, codeBytes: codeBytes[i]! })), { spc, name: options.name, ...about, sources, compileFlags: target.compileFlags },
+    target.paths?.targets.map(({ cpu, target: { compileFlags } }) => ({ cpu, compileFlags, sources: sources.filter((f) => f.replace(/[.].*/, '_').startsWith(`${pathName(options.name, cpu)}_`)) })));
   return { manifest, files: new Map<string, string | Uint8Array>([...emitted, ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`]]) };
 }
 
@@ -108,16 +116,18 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const { imported, optimised, target, name } = optimiseModel(source, options);
 
   options.onPhase?.('plan');
-  const { graph, decisions } = chooseLayouts(optimised.graph, target, options);
-  const plan = buildPlan(graph, target, decisions);
-  const unmet = options.requireSparse === undefined ? [] : unmetSparsity(graph, plan, options.requireSparse);
+  const paths = (target.paths?.targets.map((p) => p.target) ?? [target]).map((own): PlannedGraph => {
+    const chosen = chooseLayouts(optimised.graph, own, options);
+    return { ...chosen, plan: buildPlan(chosen.graph, own, chosen.decisions) };
+  });
+  const { requireSparse } = options, unmet = requireSparse === undefined ? [] : paths.flatMap(({ graph, plan }) => unmetSparsity(graph, plan, requireSparse));
   if (unmet.length > 0) throw new SpcError(unmet);
 
   options.onPhase?.('emit');
   const diagnostics = [...imported.diagnostics, ...optimised.diagnostics], { sha256, producer } = imported.info;
-  const emitted = emitModel(plan, target, { name, header: [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
+  const emitted = emitModel(paths.map((p) => p.plan), target, { name, header: [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
     { options: shownOptions(target, options), model: { name: source.name ?? name, sha256, producer }, diagnostics });
-  return { imported: imported.graph, graph, decisions, plan, ...emitted, diagnostics, passRuns: optimised.runs };
+  return { imported: imported.graph, ...paths[0]!, paths, ...emitted, diagnostics, passRuns: optimised.runs };
 }
 
 /** Reads a model file. @throws SpcError SPC1001 */

@@ -51,6 +51,18 @@ const layerSchema = z.object({
   candidates: list(candidateSchema),
 }).readonly();
 
+/** The code for one of several instruction sets. */
+const pathSchema = z.object({
+  cpu: z.string(),
+  /** Among the model's; to be compiled with these flags instead of the model's. */
+  sources: list(z.string().regex(/^[\w.-]+$/)),
+  compileFlags: list(z.string()),
+  arenaBytes: count,
+  weightBytes: count,
+  codeBytes: count,
+  layers: list(layerSchema),
+}).readonly();
+
 /** The file's format and its type at once. Anybody may have edited a build folder: names are safe as file names and symbols. */
 export const manifestSchema = z.object({
   schemaVersion: z.literal(1),
@@ -72,6 +84,8 @@ export const manifestSchema = z.object({
   layers: list(layerSchema),
   sources: list(z.string().regex(/^[\w.-]+$/)),
   compileFlags: list(z.string()),
+  /** Where a context takes the code for the best instruction set that its processor has: the best first. `layers` and what they add up to are the first one's. */
+  paths: list(pathSchema).optional(),
   diagnostics: list(z.custom<Diagnostic>((d) => typeof d === 'object' && d !== null)),
 }).readonly();
 
@@ -96,20 +110,32 @@ function candidatesOf({ chosen, others, reason }: LayoutDecision): Candidate[] {
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-/** @param codeBytes of the steps that have code or tables beside their C */
-export function buildManifest(plan: Plan, about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>, codeBytes: ReadonlyMap<number, number> = new Map()): Manifest {
+/** A plan, and the bytes of its steps that have code or tables beside their C. */
+interface Emitted {
+  readonly plan: Plan;
+  readonly codeBytes: ReadonlyMap<number, number>;
+}
+
+type Path = z.infer<typeof pathSchema>;
+
+const factsOf = ({ plan, codeBytes }: Emitted): Pick<Path, 'arenaBytes' | 'weightBytes' | 'codeBytes' | 'layers'> => ({
+  arenaBytes: plan.arenaBytes, weightBytes: sum(plan.constants.map((c) => bytesOfType(c.tensor))), codeBytes: sum([...codeBytes.values()]),
+  layers: plan.steps.map((s, index) => ({
+    index, kernel: s.kernel.name, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind,
+    status: s.choice.status, schedule: s.choice.kernel, reason: s.choice.reason, macs: s.macs, nonZeroMacs: nonZeroMacs(s),
+    ...(s.weights ? { weights: s.weights } : {}), ...(s.nanoseconds === undefined ? {} : { nanoseconds: Math.round(s.nanoseconds) }),
+    codeBytes: codeBytes.get(index) ?? 0, candidates: s.choice.decision ? candidatesOf(s.choice.decision) : [],
+  })),
+});
+
+/** @param paths where there are several plans: what each is compiled for, with what */
+export function buildManifest(emitted: readonly Emitted[], about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>,
+  paths: readonly Pick<Path, 'cpu' | 'sources' | 'compileFlags'>[] = []): Manifest {
+  const { plan } = emitted[0]!, { arenaBytes, weightBytes, codeBytes, layers } = factsOf(emitted[0]!);
   return {
     schemaVersion: 1, spc: about.spc, name: about.name, target: plan.target, options: about.options, model: about.model,
     inputs: plan.inputs.map(port), outputs: plan.outputs.map(port),
-    arenaBytes: plan.arenaBytes, unsharedBytes: plan.unsharedBytes,
-    weightBytes: sum(plan.constants.map((c) => bytesOfType(c.tensor))),
-    macs: sum(plan.steps.map((s) => s.macs)), nonZeroMacs: sum(plan.steps.map(nonZeroMacs)), codeBytes: sum([...codeBytes.values()]),
-    layers: plan.steps.map((s, index) => ({
-      index, kernel: s.kernel.name, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind,
-      status: s.choice.status, schedule: s.choice.kernel, reason: s.choice.reason, macs: s.macs, nonZeroMacs: nonZeroMacs(s),
-      ...(s.weights ? { weights: s.weights } : {}), ...(s.nanoseconds === undefined ? {} : { nanoseconds: Math.round(s.nanoseconds) }),
-      codeBytes: codeBytes.get(index) ?? 0, candidates: s.choice.decision ? candidatesOf(s.choice.decision) : [],
-    })),
-    sources: about.sources, compileFlags: about.compileFlags, diagnostics: about.diagnostics,
+    arenaBytes, unsharedBytes: plan.unsharedBytes, weightBytes, macs: sum(plan.steps.map((s) => s.macs)), nonZeroMacs: sum(plan.steps.map(nonZeroMacs)), codeBytes, layers,
+    sources: about.sources, compileFlags: about.compileFlags, ...(paths.length > 0 ? { paths: paths.map((p, i) => ({ ...p, ...factsOf(emitted[i]!) })) } : {}), diagnostics: about.diagnostics,
   };
 }

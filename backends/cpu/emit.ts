@@ -1,15 +1,16 @@
-/** Plan -> C project: model header and source, weights, CMake file, a small main. */
+/** Plans -> C project: model header and source, weights, CMake file, a small main. */
 import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/emit/c-abi.js';
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
 import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
 import { binarySource, cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude } from '../../compiler/emit/weights.js';
-import { commentSafe, Writer } from '../../compiler/emit/writer.js';
+import { commentSafe, pathName, Writer } from '../../compiler/emit/writer.js';
 import { nonZeroMacs, worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cDialect } from './dialect.js';
 import type { Isa } from './isa.js';
 import { splitPhases, type Phase } from './phases.js';
+import { dispatchFiles } from './dispatch.js';
 import { cmakeFile } from './project.js';
 import { streamFiles, streamPrefix } from './streams.js';
 
@@ -33,7 +34,7 @@ interface Addressing {
   pointer(ref: BufferRef, storage: string, writable: boolean): string;
 }
 
-function addressing(options: EmitOptions, plan: Plan, embedded: boolean, offsets: readonly number[]): Addressing {
+function addressing(name: string, plan: Plan, embedded: boolean, offsets: readonly number[]): Addressing {
   const at = (base: string, offset: number): string => (offset === 0 ? base : `${base} + ${offset}`);
   return {
     pointer(ref, storage, writable) {
@@ -42,7 +43,7 @@ function addressing(options: EmitOptions, plan: Plan, embedded: boolean, offsets
         case 'input': return `(${type})inputs[${ref.index}]`;
         case 'output': return `(${type})outputs[${ref.index}]`;
         case 'arena': return `(${type})(${at('context->arena', ref.offset)})`;
-        case 'constant': return embedded ? `${options.name}_w_${plan.constants[ref.index]!.name}` : `(${type})(${at('context->weights', offsets[ref.index]!)})`;
+        case 'constant': return embedded ? `${name}_w_${plan.constants[ref.index]!.name}` : `(${type})(${at('context->weights', offsets[ref.index]!)})`;
       }
     },
   };
@@ -111,22 +112,40 @@ function callLines(step: PlanStep, e: EmittedStep['phases'][number], adr: Addres
   return [`${e.symbol}(${args.join(', ')});`];
 }
 
-export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles {
-  const { name } = options;
-  const files = new Map<string, string | Uint8Array>();
-  const top = fileHead(plan, name, options.header);
-  const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
-  const { blob, offsets } = embedded ? { blob: new Uint8Array(0), offsets: [] } : weightsBlob(plan);
-  const adr = addressing(options, plan, embedded, offsets);
+/** A plan, and what its code is compiled for. */
+export interface CpuPath {
+  readonly plan: Plan;
+  readonly isa: Isa;
+}
 
-  files.set(`${name}.h`, modelHeader(plan, name, top));
+/** What the code of one path has of the whole project. */
+interface PathContext {
+  /** What its symbols and files begin with. */
+  readonly name: string;
+  /** The model's name, as its users know it. */
+  readonly model: string;
+  readonly top: string;
+  readonly embedded: boolean;
+  /** Of constants in the weights. */
+  readonly offsets: readonly number[];
+  /** Of the weights file, where the caller brings it. */
+  readonly weightsBytes: number;
+  /** Working memory that the context has. */
+  readonly arenaBytes: number;
+  /** Header that declares its four functions. */
+  readonly header: string;
+}
+
+/** The code of a model for one instruction set: C files and stream functions. @returns also the runtime headers that it includes */
+function pathFiles({ plan, isa }: CpuPath, c: PathContext, options: EmitOptions): { readonly files: Map<string, string | Uint8Array>; readonly runtime: readonly string[] } {
+  const { name, top, embedded } = c, files = new Map<string, string | Uint8Array>(), adr = addressing(name, plan, embedded, c.offsets);
   const emitted = plan.steps.map((s) => emitKernel(s, name));
   const kernels = plan.steps.map((s, i) => {
     return commentBlock(s.kernel.doc) + emitted[i]!.phases.map((e) => e.text).join('\n');
   });
   const lines = kernels.reduce((n, k) => n + k.split('\n').length, 0);
   const split = lines > LINES_PER_FILE;
-  const streams = streamFiles(plan, isa, top, options);
+  const streams = streamFiles(plan, isa, top, { ...options, name });
   for (const [file, content] of streams) files.set(file, content);
   const called = Object.entries(LIBRARIES).flatMap(([prefix, headers]) => (kernels.some((k) => k.includes(prefix)) ? headers : []));
   const runtime = [...new Set(['spc_math.h', 'spc_vector.h', ...called])];
@@ -149,22 +168,22 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
   const w = new Writer();
   w.line(top.trimEnd());
   w.line('#include "spc_runtime.h"');
-  w.line(`#include "${name}.h"`);
+  w.line(`#include "${c.header}"`);
   if (split) w.line(`#include "${name}_kernels.h"`);
   else for (const l of includes.trimEnd().split('\n')) w.line(l);
   w.line();
   const used = new Set(plan.steps.flatMap((s, i) => s.args.flatMap((a, p) => (a.kind === 'constant' && emitted[i]!.phases.some((e) => e.used[p]) ? [a.index] : []))));
-  if (embedded) plan.constants.forEach((c, i) => { if (used.has(i)) w.line(cArray(`${name}_w_${c.name}`, c, plan.alignment)); });
-  else if (options.weights !== 'file') w.line(`extern const unsigned char ${name}_weights[];`);
+  if (embedded) plan.constants.forEach((k, i) => { if (used.has(i)) w.line(cArray(`${name}_w_${k.name}`, k, plan.alignment)); });
+  else if (options.weights !== 'file') w.line(`extern const unsigned char ${c.model}_weights[];`);
   if (!split) for (const k of kernels) w.line(k);
   plan.steps.forEach((s, i) => { for (const e of emitted[i]!.phases) if (isParallel(s, e.phase)) w.line(taskFunction(s, e)); });
-  w.line(infoTables(plan, name, {
-    contextBytes: `(sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${plan.arenaBytes}`,
-    weightsBytes: options.weights === 'file' ? blob.length : 0,
+  w.line(infoTables(plan, c.model, {
+    contextBytes: `(sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${c.arenaBytes}`,
+    weightsBytes: c.weightsBytes,
   }));
   w.line(`const spc_model_info *${name}_info(void) { return &spc_this_model; }`);
   w.line();
-  const weightsSymbol = embedded || options.weights === 'file' ? 'NULL' : `${name}_weights`;
+  const weightsSymbol = embedded || options.weights === 'file' ? 'NULL' : `${c.model}_weights`;
   w.block(`spc_status ${name}_create(const spc_options *options, void *memory, spc_context **context)`, () =>
     w.line(`return spc_context_create(&spc_this_model, ${weightsSymbol}, options, memory, context);`));
   w.line();
@@ -183,6 +202,28 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
     w.line('return SPC_OK;');
   });
   files.set(`${name}.c`, w.text());
+  return { files, runtime };
+}
+
+/**
+ * The files of a model for one instruction set or several (the best first), of which a context takes the first that its processor has.
+ * What depends on the width of vectors (packed constants, layouts, the order of steps) is each path's own.
+ */
+export function emitC(paths: readonly CpuPath[], options: EmitOptions): EmittedFiles {
+  const { name } = options, plans = paths.map((p) => p.plan), plan = plans[0]!, several = paths.length > 1;
+  const files = new Map<string, string | Uint8Array>(), top = fileHead(plan, name, options.header);
+  const embedded = options.weights === 'embed' || (options.weights === 'auto' && Math.max(...plans.map(weightBytes)) <= EMBED_LIMIT);
+  const { blob, offsets } = embedded ? { blob: new Uint8Array(0), offsets: [] } : weightsBlob(plans);
+  files.set(`${name}.h`, modelHeader(plan, name, top));
+  const code = paths.map((path, i) => {
+    const own = several ? pathName(name, path.isa.name) : name;
+    return { isa: path.isa, name: own, ...pathFiles(path, {
+      name: own, model: name, top: several ? fileHead(path.plan, `${name} for ${path.isa.name}`, options.header) : top, embedded, offsets: offsets[i] ?? [], weightsBytes: options.weights === 'file' ? blob.length : 0,
+      arenaBytes: Math.max(...plans.map((p) => p.arenaBytes)), header: several ? `${name}_paths.h` : `${name}.h`,
+    }, { ...options, onCode: (step, bytes) => options.onCode?.(step, bytes, i) }) };
+  });
+  for (const { files: own } of code) for (const [file, content] of own) files.set(file, content);
+  if (several) for (const [file, text] of dispatchFiles(name, code, top)) files.set(file, text);
   if (!embedded) {
     files.set(`${name}_weights.bin`, blob);
     if (options.weights !== 'file') {
@@ -190,9 +231,9 @@ export function emitC(plan: Plan, isa: Isa, options: EmitOptions): EmittedFiles 
       if (blob.length <= INCLUDE_LIMIT) files.set(`${name}_weights.inc`, weightsInclude(blob));
     }
   }
-  for (const f of ['include/spc.h', 'cpu/spc_runtime.h', ...runtime.map((f) => `cpu/${f}`)]) files.set(f.split('/').at(-1)!, runtimeFile(f));
+  for (const f of ['include/spc.h', ...(several ? ['cpu/spc_dispatch.h'] : []), 'cpu/spc_runtime.h', ...new Set(code.flatMap((c) => c.runtime.map((r) => `cpu/${r}`)))]) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
-  files.set('CMakeLists.txt', cmakeFile(name, isa, [...files.keys()]));
+  files.set('CMakeLists.txt', cmakeFile(name, several ? code.map((c) => ({ isa: c.isa, sources: [...c.files.keys()] })) : code[0]!.isa, [...files.keys()]));
   return files;
 }
 

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import type { Target } from '../types.js';
 import { channelsLastPasses } from '../../passes/pipeline.js';
+import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
+import { isDispatched } from './dispatch.js';
 import { emitC } from './emit.js';
 import { isas, type Isa } from './isa.js';
 import { cpuKernels } from './kernels/index.js';
@@ -23,8 +25,10 @@ export function nativeIsa(): Isa {
   return ['avx2', 'fma', 'bmi2', 'f16c'].every((f) => flags.has(f)) ? isas['x86-64-v3'] : isas.generic;
 }
 
+const isaOf = (cpu: CpuName): Isa => (cpu === 'native' ? nativeIsa() : isas[cpu]);
+
 export function cpuTarget(cpu: CpuName): Target {
-  const isa = cpu === 'native' ? nativeIsa() : isas[cpu];
+  const isa = isaOf(cpu);
   return {
     name: 'cpu',
     doc: `C11 with vector extensions, ${isa.name} (${isa.lanes} float lanes)`,
@@ -34,6 +38,37 @@ export function cpuTarget(cpu: CpuName): Target {
     alignment: 64,
     inPlace: true,
     compileFlags: compileFlags(isa),
-    emit: (plan, options) => emitC(plan, isa, options),
+    emit: (plan, options) => emitC([{ plan, isa }], options),
+  };
+}
+
+/** Each instruction set once, the best first. */
+const pathsOf = (cpus: readonly CpuName[]): Isa[] => [...new Set(cpus.map(isaOf))].sort((a, b) => b.lanes - a.lanes);
+
+/** Which of several paths this machine takes: the best that it has, or the last. */
+export function runningPath(cpus: readonly CpuName[]): { readonly cpu: CpuName; readonly path: number } {
+  const paths = pathsOf(cpus), found = paths.findIndex((isa) => isa.lanes <= nativeIsa().lanes), path = found < 0 ? paths.length - 1 : found;
+  return { cpu: paths[path]!.name, path };
+}
+
+/**
+ * One library for several instruction sets: the widest that the processor has is taken when a model is created.
+ * @throws SpcError SPC6002 where they cannot be in one library
+ */
+export function cpuPathsTarget(cpus: readonly CpuName[]): Target {
+  const chosen = pathsOf(cpus);
+  if (chosen.length === 1) return cpuTarget(chosen[0]!.name);
+  const alone = chosen.find((isa) => !isDispatched(isa));
+  if (alone) {
+    throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--cpu=${cpus.join(',')}: code for ${alone.name} cannot be in one library with others`, hint: 'compile the model for each of them' }]);
+  }
+  return {
+    ...cpuTarget(chosen[0]!.name),
+    doc: `C11 with vector extensions, ${chosen.map((isa) => isa.name).join(' or ')}, chosen at run time`,
+    compileFlags: compileFlags(),
+    paths: {
+      targets: chosen.map((isa) => ({ cpu: isa.name, target: cpuTarget(isa.name) })),
+      emit: (plans, options) => emitC(plans.map((plan, i) => ({ plan, isa: chosen[i]! })), options),
+    },
   };
 }

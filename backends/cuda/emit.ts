@@ -91,7 +91,7 @@ export function emitCuda(plan: Plan, options: EmitOptions): EmittedFiles {
   const { name } = options;
   const top = fileHead(plan, name, options.header);
   const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
-  const { blob, offsets } = weightsBlob(plan);
+  const { blob, offsets: all } = weightsBlob([plan]), offsets = all[0]!;
   const kernels = plan.steps.map((s) => cudaKernels(s.kernel, name, !worksInPlace(s)));
 
   const source = [

@@ -11,6 +11,7 @@ import type { Target } from '../../backends/types.js';
 import { layoutCandidates } from '../../passes/select-layout/index.js';
 import { cacheFolder, findCompiler } from '../../runtime/node/build-library.js';
 import type { LoadedModel } from '../../runtime/node/load.js';
+import { SpcError } from '../diagnostics/diagnostic.js';
 import { chooseLayouts, emitModel, optimiseModel, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
 import { randomInputs } from '../io/random.js';
 import { isRejected, optionKey, type LayoutOption, type MeasuredTimes } from '../ir/layout-choice.js';
@@ -89,10 +90,11 @@ function measure(models: readonly LoadedModel[]): number[] {
 
 /**
  * Measures the promising ways to run each product that has several.
- * @throws SpcError SPC5501, SPC5502 without a C compiler that builds them
+ * @throws SpcError SPC6002 for several instruction sets at once, SPC5501, SPC5502 without a C compiler that builds them
  */
 export async function tuneModel(source: ModelSource, options: CompileOptions, terminal: Terminal): Promise<MeasuredTimes> {
   const { optimised: { graph }, target } = optimiseModel(source, options), times = new Map<string, number>();
+  if (target.paths) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--tune measures on this machine, --cpu names several instruction sets', hint: 'tune for one of them' }]);
   if (!target.layouts) return times;
   const machine = JSON.stringify([(await findCompiler())?.version, cpus()[0]?.model, target.doc]);
   const all = layoutCandidates(graph, target.layouts), products = graph.nodes.filter((n) => n.kind === 'conv' || n.kind === 'matmul');

@@ -1,4 +1,5 @@
 /** Constants of a plan as C: named arrays where small, one aligned binary where large. */
+import { createHash } from 'node:crypto';
 import { bytesOfType } from '../ir/analysis.js';
 import { denseData, tensorBytes } from '../ir/tensor.js';
 import { formatType } from '../ir/types.js';
@@ -29,16 +30,24 @@ export function cArray(name: string, c: PlanConstant, alignment?: number): strin
   return `/* ${commentSafe(c.origin)} ${formatType(c.tensor)} */\nstatic const ${cTypes.storage[dtype]} ${name}[${Math.max(1, data.length)}]${alignment ? ` __attribute__((aligned(${alignment})))` : ''} = {\n${text.join('\n')}\n};\n`;
 }
 
-/** All constants in one binary, each aligned. */
-export function weightsBlob(plan: Plan): { readonly blob: Uint8Array; readonly offsets: readonly number[] } {
+/** All constants in one binary, each aligned; what plans have in common (as the same bytes) once. @returns offsets by plan */
+export function weightsBlob(plans: readonly Plan[]): { readonly blob: Uint8Array; readonly offsets: readonly (readonly number[])[] } {
   let total = 0;
-  const offsets = plan.constants.map((c) => {
-    const at = Math.ceil(total / plan.alignment) * plan.alignment;
-    total = at + constantBytes(c);
-    return at;
+  const parts: { readonly at: number; readonly bytes: Uint8Array }[] = [], known = new Map<string, number>(), alignment = Math.max(...plans.map((p) => p.alignment));
+  const offsets = plans.map((plan) => {
+    const own = plan.constants.map((c) => {
+      const bytes = tensorBytes(c.tensor), key = plans.length === 1 ? '' : createHash('sha256').update(bytes).digest('base64'), shared = known.get(key);
+      if (shared !== undefined) return { key, at: shared };
+      const at = Math.ceil(total / alignment) * alignment;
+      total = at + bytes.length;
+      parts.push({ at, bytes });
+      return { key, at };
+    });
+    if (plans.length > 1) for (const { key, at } of own) known.set(key, at);
+    return own.map((o) => o.at);
   });
-  const blob = new Uint8Array(Math.max(1, Math.ceil(total / plan.alignment)) * plan.alignment);
-  plan.constants.forEach((c, i) => blob.set(tensorBytes(c.tensor), offsets[i]));
+  const blob = new Uint8Array(Math.max(1, Math.ceil(total / alignment)) * alignment);
+  for (const { at, bytes } of parts) blob.set(bytes, at);
   return { blob, offsets };
 }
 

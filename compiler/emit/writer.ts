@@ -26,6 +26,9 @@ export function identifier(text: string): string {
   return /^[a-z_]/.test(id) ? id : `n${id}`;
 }
 
+/** What the symbols and files of a model for one of several instruction sets begin with. */
+export const pathName = (model: string, cpu: string): string => `${model}_${identifier(cpu)}`;
+
 /** Names that a model's files and functions cannot have: they are the program's, the language's or those of its headers. */
 const reservedNames: ReadonlySet<string> = new Set(['main', 'std', 'hls', ...(
   'alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum explicit export extern false '

@@ -28,6 +28,7 @@ typedef struct spc_worker {
 #endif
 
 struct spc_context {
+  const struct spc_path *path;  /* of a model with several (spc_dispatch.h): whose functions work on this; kept first */
   unsigned char *arena;         /* working memory of all steps */
   const unsigned char *weights; /* packed constants */
   void *owned;                  /* allocation to free, if create made it */

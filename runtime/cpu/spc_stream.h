@@ -98,12 +98,12 @@ typedef spc_stream_vector spc_stream_sums[SPC_STREAM_CHAINS][2 * SPC_STREAM_PIEC
     SPC_STREAM_UNROLL                                                                                         \
     for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {                                                     \
       const spc_stream_vector v = spc_stream_load((const float *)SPC_STREAM_AT(column, p, step));             \
-      sum[i % (SPC_STREAM_CHAINS / tiles)][p] += w * (masked ? spc_stream_keep(v, lanes[p]) : v);             \
+      sum[i % chains][p] += w * (masked ? spc_stream_keep(v, lanes[p]) : v);             \
     }                                                                                                         \
   }
 
 /* The groups from `begin` to `end` of one run, on one or two tiles; `masks`: the word of the first tile, if masked (a literal). */
-SPC_INLINE void spc_stream_groups(spc_stream_sums sum, const int tiles, const char *x, int32_t step, const int32_t *offsets, const float *weights,
+SPC_INLINE void spc_stream_groups(spc_stream_sums sum, const int tiles, const int chains, const char *x, int32_t step, const int32_t *offsets, const float *weights,
                                   int begin, int end, const int masked, const uint16_t *masks, int32_t mask_count) {
   spc_stream_lanes lanes[2 * SPC_STREAM_PIECES];
   SPC_STREAM_UNROLL
@@ -121,8 +121,8 @@ SPC_INLINE void spc_stream_groups(spc_stream_sums sum, const int tiles, const ch
   }
 }
 
-/* All rows of one or two tiles (a literal, so that sums are registers). */
-SPC_INLINE void spc_stream_tiles(const int tiles, const spc_stream *f, const char *const source[2], const uint16_t *masks, float *y, const float *r) {
+/* All rows of one or two tiles, every sum in so many parts (literals, so that sums are registers). */
+SPC_INLINE void spc_stream_tiles(const int tiles, const int chains, const spc_stream *f, const char *const source[2], const uint16_t *masks, float *y, const float *r) {
   const char *base = (const char *)f;
   const spc_stream_row *rows = (const spc_stream_row *)(base + f->row_table);
   const spc_stream_run *runs = (const spc_stream_run *)(base + f->run_table);
@@ -137,20 +137,20 @@ SPC_INLINE void spc_stream_tiles(const int tiles, const spc_stream *f, const cha
     for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
       /* from 0 on: gcc warns of an annotated loop that never runs */
       SPC_STREAM_UNROLL
-      for (int c = 0; c < SPC_STREAM_CHAINS / tiles; c++) sum[c][p] = spc_stream_splat(c == 0 && f->flags & SPC_STREAM_STARTS ? rows[i].bias : 0.0f);
+      for (int c = 0; c < chains; c++) sum[c][p] = spc_stream_splat(c == 0 && f->flags & SPC_STREAM_STARTS ? rows[i].bias : 0.0f);
       if (!(f->flags & SPC_STREAM_STARTS)) sum[0][p] = spc_stream_load((const float *)SPC_STREAM_AT(result, p, f->step_y));
       else if (f->flags & SPC_STREAM_RESIDUAL) sum[0][p] += spc_stream_load((const float *)SPC_STREAM_AT(residual, p, f->step_r));
     }
     for (; run < rows[i].runs; group = runs[run++].groups) {
       const int s = runs[run].source, end = runs[run].groups, mask = runs[run].mask;
-      if (mask) spc_stream_groups(sum, tiles, source[s], steps[s], offsets, weights, group, end, 1, masks + mask - 1, f->mask_count);
-      else spc_stream_groups(sum, tiles, source[s], steps[s], offsets, weights, group, end, 0, NULL, 0);
+      if (mask) spc_stream_groups(sum, tiles, chains, source[s], steps[s], offsets, weights, group, end, 1, masks + mask - 1, f->mask_count);
+      else spc_stream_groups(sum, tiles, chains, source[s], steps[s], offsets, weights, group, end, 0, NULL, 0);
     }
     SPC_STREAM_UNROLL
     for (int p = 0; p < tiles * SPC_STREAM_PIECES; p++) {
       spc_stream_vector v = sum[0][p];
       SPC_STREAM_UNROLL
-      for (int c = 0; c < SPC_STREAM_CHAINS / tiles; c++) if (c > 0) v += sum[c][p];
+      for (int c = 0; c < chains; c++) if (c > 0) v += sum[c][p];
       if (f->flags & SPC_STREAM_FINISHES) {
         v = spc_stream_min(spc_stream_max(v, spc_stream_splat(f->low)), spc_stream_splat(f->high));
         if (f->finish_mask) v = spc_stream_keep(v, spc_stream_lanes_of(masks[f->finish_mask - 1 + p / SPC_STREAM_PIECES * f->mask_count], p % SPC_STREAM_PIECES));
@@ -171,9 +171,11 @@ static void spc_stream_rows(const void *table, const float *x, long tiles, const
   const spc_stream *f = (const spc_stream *)table;
   const char *source[2] = {(const char *)x, (const char *)x2};
   for (long left = tiles; left > 0;) {
-    const int n = left > 1 && (f->flags & SPC_STREAM_PAIRS) ? 2 : 1;
-    if (n == 2) spc_stream_tiles(2, f, source, masks, y, r);
-    else spc_stream_tiles(1, f, source, masks, y, r);
+    const int pairs = f->flags & SPC_STREAM_PAIRS ? 1 : 0, n = left > 1 && pairs ? 2 : 1;
+    /* a tile alone sums as those in pairs do: results do not depend on how threads share tiles */
+    if (n == 2) spc_stream_tiles(2, SPC_STREAM_CHAINS / 2, f, source, masks, y, r);
+    else if (pairs) spc_stream_tiles(1, SPC_STREAM_CHAINS / 2, f, source, masks, y, r);
+    else spc_stream_tiles(1, SPC_STREAM_CHAINS, f, source, masks, y, r);
     source[0] += n * (long)f->step_x;
     if (x2) source[1] += n * (long)f->step_x2;
     y = (float *)((char *)y + n * (long)f->step_y);

@@ -29,7 +29,8 @@ typedef enum {
   SPC_ERROR_MEMORY = 2,    /* allocation failed */
   SPC_ERROR_THREADS = 3,   /* threads could not be started */
   SPC_ERROR_WEIGHTS = 4,   /* weights missing, or not those of this model */
-  SPC_ERROR_DEVICE = 5     /* no fitting device, or it failed */
+  SPC_ERROR_DEVICE = 5,    /* no fitting device, or it failed */
+  SPC_ERROR_CPU = 6        /* the processor lacks the instructions that the model was compiled for */
 } spc_status;
 
 typedef enum {

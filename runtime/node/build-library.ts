@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSy
 import { availableParallelism, homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
+import type { Manifest } from '../../compiler/manifest.js';
 
 export interface BuildOptions {
   /** C compiler; else $CC, else the first of cc, gcc, clang that answers. */
@@ -69,7 +70,7 @@ export function cacheFolder(wanted = defaultCacheDir()): string {
 }
 
 /** @returns path of the shared library */
-export async function buildLibrary(folder: string, parts: { readonly name: string; readonly sources: readonly string[]; readonly compileFlags: readonly string[] },
+export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' | 'sources' | 'compileFlags' | 'paths'>,
   options: BuildOptions = {}): Promise<string> {
   const compiler = await findCompiler(options.compiler);
   if (!compiler) {
@@ -80,8 +81,8 @@ export async function buildLibrary(folder: string, parts: { readonly name: strin
   }
   const root = resolve(folder), extra = options.extraSources ?? new Map<string, string>();
   const weights = join(root, `${parts.name}_weights.bin`);
-  const flags = [
-    ...parts.compileFlags, '-fPIC', '-fvisibility=default',
+  const further = [
+    '-fPIC', '-fvisibility=default',
     ...(existsSync(weights) ? [`-DSPC_WEIGHTS_FILE="${weights.replaceAll('\\', '/')}"`] : []), ...(options.flags ?? []),
   ];
   const hash = createHash('sha256').update(JSON.stringify([compiler, parts, options.flags ?? [], [...extra], process.platform, process.arch]));
@@ -95,14 +96,15 @@ export async function buildLibrary(folder: string, parts: { readonly name: strin
     for (const [name, text] of extra) writeFileSync(join(work, name), text);
     const sources = [...parts.sources.map((s) => join(root, s)), ...[...extra.keys()].map((s) => join(work, s))];
     const objects = sources.map((_, i) => `${i}.o`);
+    const flagsOf = (i: number): readonly string[] => [...(parts.paths?.find((p) => p.sources.includes(parts.sources[i] ?? ''))?.compileFlags ?? parts.compileFlags), ...further];
     const compileOne = async (i: number): Promise<void> =>
-      check(compiler, await run(compiler.command, [...flags, '-I', root, '-c', sources[i]!, '-o', objects[i]!], work));
+      check(compiler, await run(compiler.command, [...flagsOf(i), '-I', root, '-c', sources[i]!, '-o', objects[i]!], work));
     const queue = sources.map((_, i) => i);
     await Promise.all(Array.from({ length: Math.min(availableParallelism(), sources.length) }, async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) await compileOne(next);
     }));
     const system = process.platform === 'win32' ? [] : ['-lm', '-pthread'];
-    check(compiler, await run(compiler.command, [...flags.filter((f) => f.startsWith('-fsanitize')), '-shared', '-o', `library${libraryExtension}`, ...objects, ...system], work));
+    check(compiler, await run(compiler.command, [...further.filter((f) => f.startsWith('-fsanitize')), '-shared', '-o', `library${libraryExtension}`, ...objects, ...system], work));
     renameSync(join(work, `library${libraryExtension}`), library);
     return library;
   } finally {

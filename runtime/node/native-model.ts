@@ -7,7 +7,8 @@ import type { TypedArray } from '../../compiler/ir/dtype.js';
 /** As in spc.h. */
 const ABI_VERSION = 1;
 const statusMeanings = ['ok', 'a null pointer or misaligned memory', 'out of memory', 'threads could not be started',
-  'weights missing, or not those of this model', 'no fitting device, or it failed'] as const;
+  'weights missing, or not those of this model', 'no fitting device, or it failed',
+  'the processor lacks the instructions that the model was compiled for'] as const;
 
 export interface NativeOptions {
   readonly threads?: number;

@@ -33,4 +33,4 @@ export const sparseWays = {
 export type SparseWay = keyof typeof sparseWays;
 
 /** The model, called `sparse`. */
-export const compileSparse = (way: SparseWay): CompileResult => compileModel({ bytes: model(), name: 'sparse' }, { cpu: 'x86-64-v4', ...sparseWays[way] });
+export const compileSparse = (way: SparseWay, more: CompileOptions = {}): CompileResult => compileModel({ bytes: model(), name: 'sparse' }, { cpu: 'x86-64-v4', ...sparseWays[way], ...more });

@@ -1,8 +1,10 @@
 /** `spc inspect`: what is in a model, and how the target would run it. Compiles in memory, writes nothing. */
 import { analyzeSparsity, type WeightPattern } from '../../../passes/analyze-sparsity.js';
+import type { PlannedGraph } from '../../driver.js';
 import { formatBytes } from '../../io/format.js';
 import { bytesOfType, sparsityOf, zeroValueOf } from '../../ir/analysis.js';
 import { elementCount, formatType, operandsOf, valueOf, type Graph } from '../../ir/types.js';
+import type { Manifest } from '../../manifest.js';
 import { compileFromFlags, readModelFile } from '../source.js';
 import type { RunVerb } from '../verb.js';
 
@@ -45,9 +47,19 @@ const time = (nanoseconds: number | undefined): string => (nanoseconds === undef
 const nodesText = (nodes: readonly { readonly name: string; readonly op: string }[]): string => shorten(nodes.map((n) => `${n.name} (${n.op})`).join(' + '), 56);
 const shorten = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
 
+/** What is said of each layer: its plan's side and the manifest's. */
+const layersOf = ({ plan, graph }: PlannedGraph, said: Manifest['layers']) => plan.steps.map((s, index) => {
+  const out = s.outputs[0] === undefined ? undefined : graph.values.get(s.outputs[0]);
+  return {
+    index, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind, output: out ? { dtype: out.type.dtype, shape: out.type.shape } : null,
+    macs: s.macs, status: s.choice.status, kernel: s.choice.kernel, reason: s.choice.reason,
+    ...only(said[index]!, 'nonZeroMacs', 'weights', 'nanoseconds', 'codeBytes', 'candidates'),
+  };
+});
+
 export const run: RunVerb = async ([path], flags, terminal) => {
   const compiled = await compileFromFlags(readModelFile(path!), flags, terminal);
-  const { imported, graph, plan, manifest } = compiled;
+  const { imported, manifest } = compiled;
   const port = (name: string, type: string): string => `${name} ${type}`;
   const inputs = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });
   const outputs = imported.outputs.map((o) => ({ name: o.name, ...valueOf(imported, o.value).type }));
@@ -55,14 +67,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   for (const origin of new Map(imported.nodes.flatMap((n) => n.origins.map((o) => [`${o.node}\0${o.op}`, o.op] as const))).values()) operators.set(origin, (operators.get(origin) ?? 0) + 1);
   const weights = weightsOf(imported);
   const total = weights.reduce((s, w) => ({ elements: s.elements + w.elements, zeros: s.zeros + w.zeros, bytes: s.bytes + w.bytes }), { elements: 0, zeros: 0, bytes: 0 });
-  const layers = plan.steps.map((s, index) => {
-    const out = s.outputs[0] === undefined ? undefined : graph.values.get(s.outputs[0]);
-    return {
-      index, nodes: s.origins.map((o) => ({ name: o.node, op: o.op })), kind: s.kind, output: out ? { dtype: out.type.dtype, shape: out.type.shape } : null,
-      macs: s.macs, status: s.choice.status, kernel: s.choice.kernel, reason: s.choice.reason,
-      ...only(manifest.layers[index]!, 'nonZeroMacs', 'weights', 'nanoseconds', 'codeBytes', 'candidates'),
-    };
-  });
+  const layers = layersOf(compiled, manifest.layers), paths = (manifest.paths ?? []).map((p, i) => ({ ...p, layers: layersOf(compiled.paths[i]!, p.layers) }));
 
   terminal.print(`inputs    ${inputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
   terminal.print(`outputs   ${outputs.map((p) => port(p.name, formatType(p))).join(', ')}`);
@@ -76,9 +81,10 @@ export const run: RunVerb = async ([path], flags, terminal) => {
     terminal.print();
     terminal.table(['weight', 'type', 'bytes', 'zeros', 'pattern'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`, w.patterns[0]?.name ?? '']), [2, 3]);
   }
-  const products = layers.filter((l) => l.weights), shown = flags.layers ? layers : products;
-  if (shown.length > 0) {
-    terminal.print();
+  for (const { cpu, layers: own } of paths.length > 0 ? paths : [{ cpu: '', layers }]) {
+    const shown = flags.layers ? own : own.filter((l) => l.weights);
+    if (shown.length === 0) continue;
+    terminal.print(cpu ? `\non ${cpu}` : '');
     terminal.table(['#', 'nodes', 'output', 'multiply-adds', 'zeros', 'status', 'kernel', 'predicted', 'reason'], shown.flatMap((l) => [
       [String(l.index), nodesText(l.nodes) || l.kind, l.output ? formatType(l.output) : '', l.macs.toLocaleString('en-US'), l.weights ? percent(l.weights.elements - l.weights.nonZeros, l.weights.elements) : '',
         l.status, l.kernel, time(l.nanoseconds), l.reason],
@@ -92,6 +98,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
       nonZeroMacs: manifest.nonZeroMacs, codeBytes: manifest.codeBytes, arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
       sparsity: total.elements ? total.zeros / total.elements : 0,
       weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements, patterns: w.patterns.map(({ name, order, bits, utilisation }) => ({ name, order, bits, utilisation })) })), layers,
+      ...(paths.length > 0 ? { paths: paths.map((p) => only(p, 'cpu', 'arenaBytes', 'weightBytes', 'codeBytes', 'layers')) } : {}),
     },
     diagnostics: compiled.diagnostics,
   };

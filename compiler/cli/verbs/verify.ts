@@ -1,4 +1,5 @@
 /** `spc verify`: compiled code against the reference evaluator and ONNX Runtime; on a difference, the layer or pass at fault. */
+import { runningPath } from '../../../backends/cpu/target.js';
 import { SpcError } from '../../diagnostics/diagnostic.js';
 import { evaluateGraph } from '../../kir/evaluate.js';
 import { readInputs, type InputPort } from '../../io/inputs.js';
@@ -22,7 +23,7 @@ const DEFAULT_SEED = 1;
 
 export const run: RunVerb = async ([path], flags, terminal) => {
   const tolerance = { rtol: flags.rtol ?? defaultTolerance.rtol, atol: flags.atol ?? defaultTolerance.atol };
-  const samples = flags.samples ?? 1, cpu = flags.cpu ?? 'native';
+  const samples = flags.samples ?? 1, { cpu, path: taken } = runningPath(flags.cpu ?? ['native']);
   if (samples > 1 && flags.input) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--samples draws random inputs, --input fixes them', hint: 'use one of the two' }]);
   const file = readModelFile(path!);
   const compiled = await compileFromFlags(file, flags, terminal), { imported } = compiled;
@@ -69,7 +70,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   if (failing) {
     const pass = bisectPasses(imported, passesOf('cpu', cpu), failing.inputs, failing.expected, tolerance);
     if (pass) terminal.print(`the pass '${pass.pass}' changes output '${pass.output}': ${formatComparison(pass.comparison)}`);
-    const layers = await compareLayers(compiled, cpu, failing.inputs, tolerance, terminal), first = layers.find((l) => !l.comparison.ok);
+    const layers = await compareLayers({ ...compiled.paths[taken]!, manifest: compiled.manifest }, cpu, failing.inputs, tolerance, terminal), first = layers.find((l) => !l.comparison.ok);
     if (first) {
       const nodes = first.nodes.map((o) => `'${o.node}' (${o.op})`).join(' + ') || first.kind;
       terminal.print(`first layer that differs from its definition: ${nodes}, kernel ${first.kernel}, value '${first.output}': ${formatComparison(first.comparison)}`);
