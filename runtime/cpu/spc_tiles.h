@@ -124,7 +124,8 @@ SPC_INLINE void spc_transpose_f32x16(__m512 r[16]) {
 SPC_INLINE void spc_square_from_rows(float *y, long step, const float *x, const int32_t rows[16], long channels, int n) {
   const __mmask16 all = (__mmask16)((1u << n) - 1);
   __m512 r[16];
-  for (int l = 0; l < 16; ++l) r[l] = _mm512_maskz_loadu_ps(rows[l] < 0 ? 0 : all, x + (rows[l] < 0 ? 0 : rows[l]) * channels);
+  /* a mask for each lane would take longer than the branch */
+  for (int l = 0; l < 16; ++l) r[l] = rows[l] < 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(all, x + rows[l] * channels);
   spc_transpose_f32x16(r);
   for (int c = 0; c < n; ++c) _mm512_storeu_ps(y + c * step, r[c]);
 }
@@ -133,7 +134,11 @@ SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const in
   __m512 r[16];
   for (int c = 0; c < 16; ++c) r[c] = c < n ? _mm512_loadu_ps(x + c * step) : _mm512_setzero_ps();
   spc_transpose_f32x16(r);
-  for (int l = 0; l < 16; ++l) if (rows[l] >= 0) _mm512_mask_storeu_ps(y + rows[l] * channels, all, r[l]);
+  for (int l = 0; l < 16; ++l) {
+    if (rows[l] < 0) continue;
+    if (n == 16) _mm512_storeu_ps(y + rows[l] * channels, r[l]);
+    else _mm512_mask_storeu_ps(y + rows[l] * channels, all, r[l]);
+  }
 }
 #else
 SPC_INLINE void spc_transpose_f32x4(spc_f32x4 r[4]) {

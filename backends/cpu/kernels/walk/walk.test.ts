@@ -120,13 +120,14 @@ describe('covers', () => {
   const extent = (output: number, kernel: number, stride = 1, before = 0): Extent => ({ input: (output - 1) * stride + kernel - before, output, stride, before, reach: kernel - 1 });
   test('have every output once, and its taps where the lines say', () => {
     for (const [h, w, kernel, stride, before] of [[10, 10, 5, 1, 0], [1, 1, 1, 1, 0], [7, 19, 3, 1, 1], [5, 5, 5, 2, 2], [14, 12, 9, 1, 4], [3, 40, 2, 3, 0]] as const) {
-      const rows = extent(h, kernel, stride, before), columns = extent(w, kernel, stride, before), cover = coverOf(rows, columns)!, pixels = cover.pixels();
+      const rows = extent(h, kernel, stride, before), columns = extent(w, kernel, stride, before), cover = coverOf(rows, columns)!, pixels = cover.pixels(), runs = cover.runs();
+      expect(pixels.every((p, i) => { const [from, to, start, step] = runs.slice(4 * Math.floor(i / LINE)), j = i % LINE; return p === (j < from! || j >= to! ? -1 : start! + (j - from!) * step!); })).toBe(true);
       const all = cover.vectors.flatMap((v) => v.pixels.filter((p) => p >= 0));
       expect([...all].sort((a, b) => a - b)).toEqual(Array.from({ length: h * w }, (_, i) => i));
       for (const v of cover.vectors) for (let ky = 0; ky < kernel; ky++) for (let kx = 0; kx < kernel; kx++) {
         const at = cover.tap(v.rectangle, ky, kx) + v.at;
         // no vector crosses a line
-        expect(Math.floor(at / LINE)).toBe(Math.floor((at + 7) / LINE));
+        expect(Math.floor(at / LINE)).toBe(Math.floor((at + v.pixels.length - 1) / LINE));
         v.pixels.forEach((p, lane) => {
           if (p < 0) return;
           const y = Math.floor(p / w) * stride + ky - before, x = (p % w) * stride + kx - before;

@@ -12,6 +12,7 @@ import { LINE, WIDTH, type Cover } from './cover.js';
 
 /** A vector of results: the largest of its sums, each `at` elements from where the tap of its source lies. */
 interface ResultVector {
+  readonly lanes: number;
   readonly sums: readonly { readonly source: number; readonly at: number }[];
 }
 
@@ -45,7 +46,7 @@ export interface Finish {
 }
 
 /** Bytes of lines that stay in the first cache beside tables and sums. */
-const FIRST_CACHE = 28 << 10;
+const FIRST_CACHE = 30 << 10;
 /** Fewer channels are brought into lines element by element: squares of 16x16 would be mostly empty. */
 export const FEW_CHANNELS = 4;
 
@@ -55,7 +56,7 @@ const mostSums = (isa: Isa): number => Math.floor(((isa.registers - 2) * Math.mi
 /** @param phases distances between the sums of which a result is the largest; undefined where such sums are not complete at a time */
 export function walkOf(isa: Isa, cover: Cover, phases: readonly (readonly [number, number])[], size: Pick<Walk, 'channels' | 'filters' | 'nonZeros'>): Walk | undefined {
   const { channels } = size, sources = phases.flatMap(([row, column]) => Array.from({ length: cover.rectangles }, (_, rectangle) => ({ rectangle, row, column })));
-  const results = cover.vectors.map((v): ResultVector => ({ sums: phases.map((_, p) => ({ source: p * cover.rectangles + v.rectangle, at: v.at })) }));
+  const results = cover.vectors.map((v): ResultVector => ({ lanes: v.pixels.length, sums: phases.map((_, p) => ({ source: p * cover.rectangles + v.rectangle, at: v.at })) }));
   const chunks = Math.min(channels, Math.ceil((channels * cover.lines * LINE * 4) / FIRST_CACHE)), together = Math.floor(mostSums(isa) / phases.length);
   if (together === 0 || (phases.length > 1 && chunks > 1)) return undefined;
   const count = Math.ceil(results.length / together);
@@ -90,33 +91,40 @@ export const tableBytes = (w: Walk): number => 4 * (w.nonZeros * (1 + w.sources.
 function sumStatements(k: KernelBuilder, w: Walk, entries: readonly (readonly Entry[])[], planes: string, finish: Finish | undefined): { readonly sums: string; readonly body: Stmt[] } {
   const tables = tablesOf(w, entries), starts = k.constant('starts', tables.starts), offsets = k.constant('offsets', tables.offsets), weights = k.constant('weights', tables.weights);
   const biased = finish?.bias.some((b) => b !== 0) ? k.constant('bias', f32s(finish.bias)) : undefined;
-  const step = stepOf(w), sums = k.scratch('sums', 'f32', w.filters * step), type = vector('f32', WIDTH), chunks = chunksOf(w);
+  const step = stepOf(w), sums = k.scratch('sums', 'f32', w.filters * step), chunks = chunksOf(w);
   const clamped = (e: Expr, { low, high }: Clamp): Expr => {
-    const above = low === -Infinity ? e : max(e, constant('f32', low, WIDTH));
-    return high === Infinity ? above : min(above, constant('f32', high, WIDTH));
+    const above = low === -Infinity ? e : max(e, constant('f32', low, e.type.lanes));
+    return high === Infinity ? above : min(above, constant('f32', high, e.type.lanes));
   };
   const body = Array.from({ length: chunks }, (_, chunk) => {
     let slot = 0;
     return w.groups.map((results) => {
-      const o = k.name('o'), e = k.name('e'), end = k.name('end'), weight = k.name('w'), all = results.flatMap((r) => r.sums), own = all.map(() => k.name('a')), first = slot, each = all.length / results.length;
+      const all = results.flatMap((r) => r.sums.map((s) => ({ ...s, type: vector('f32', r.lanes), name: k.name('a') }))), first = slot, each = all.length / results.length;
       slot += results.length;
+      const o = k.name('o'), e = k.name('e'), end = k.name('end'), widths = [...new Set(results.map((r) => r.lanes))];
       const places = new Map([...new Set(all.map((s) => s.source))].sort((a, b) => a - b).map((s) => [s, k.name('p')]));
-      const at = (i: number): Expr => add(mul(ref(o), step), (first + i) * WIDTH), start = (i: number): Expr => cast(load(starts, 'i32', add(ref(o), chunk * w.filters + i)), 'index');
-      const value = (i: number): Expr => ref(own[i]!, type), begin = biased ? k.let('b', splat(load(biased, 'f32', ref(o)), WIDTH)) : undefined;
+      const start = (i: number): Expr => cast(load(starts, 'i32', add(ref(o), chunk * w.filters + i)), 'index');
+      /** A number of the filter, or of one of its non-zeros, in all lanes. */
+      const inLanes = (base: string, value: Expr): { readonly declare: Stmt[]; readonly of: ReadonlyMap<number, Expr> } => {
+        const one = k.let(base, value), wide = widths.map((lanes) => [lanes, k.let(`${base}${lanes}_`, splat(one.ref, lanes))] as const);
+        return { declare: [one.declare, ...wide.map(([, l]) => l.declare)], of: new Map(wide.map(([lanes, l]) => [lanes, l.ref])) };
+      };
+      const weight = inLanes('w', load(weights, 'f32', ref(e))), begin = biased && chunk === 0 ? inLanes('b', load(biased, 'f32', ref(o))) : undefined;
+      const resultAt = (i: number): Expr => add(mul(ref(o), step), (first + i) * WIDTH), value = (i: number): Expr => ref(all[i]!.name, all[i]!.type);
       const result = (i: number): Expr => {
         const largest = Array.from({ length: each }, (_, p) => value(i * each + p)).reduce((a, b) => max(a, b));
         return chunk === chunks - 1 && finish ? clamped(largest, finish.clamp) : largest;
       };
       return forLoop(o, w.filters, [
-        ...(chunk === 0 && begin ? [begin.declare] : []),
-        ...own.map((name, i) => varStmt(name, chunk > 0 ? vload(sums, type, at(i)) : begin?.ref ?? constant('f32', 0, WIDTH))),
+        ...(begin?.declare ?? []),
+        ...all.map(({ name, type }, i) => varStmt(name, chunk > 0 ? vload(sums, type, resultAt(i)) : begin?.of.get(type.lanes) ?? constant('f32', 0, type.lanes))),
         letStmt(end, start(1)),
         forLoop(e, ref(end), [
-          letStmt(weight, splat(load(weights, 'f32', ref(e)), WIDTH)),
+          ...weight.declare,
           ...[...places].map(([s, name]) => letStmt(name, cast(load(offsets, 'i32', add(mul(ref(e), w.sources.length), s)), 'index'))),
-          ...all.map((s, i) => assign(own[i]!, fma(vload(planes, type, add(ref(places.get(s.source)!), s.at)), ref(weight, type), value(i)))),
+          ...all.map((s, i) => assign(s.name, fma(vload(planes, s.type, add(ref(places.get(s.source)!), s.at)), weight.of.get(s.type.lanes)!, value(i)))),
         ], {}, start(0)),
-        ...results.map((_, i) => store(sums, at(i), result(i))),
+        ...results.map((_, i) => store(sums, resultAt(i), result(i))),
       ], { parallel: true });
     });
   }).flat();
@@ -131,12 +139,12 @@ export interface Place {
 
 /** One image: its planes, the walk, and the results as row-major pixels. */
 export function buildWalk(k: KernelBuilder, w: Walk, entries: readonly (readonly Entry[])[], x: Place, y: Place, finish?: Finish): Stmt[] {
-  const { cover, channels, filters } = w, plane = cover.lines * LINE, planes = k.scratch('planes', 'f32', channels * plane), lines = k.constant('lines', i32(cover.pixels()));
+  const { cover, channels, filters } = w, plane = cover.lines * LINE, planes = k.scratch('planes', 'f32', channels * plane), few = channels < FEW_CHANNELS, lines = k.constant('lines', i32(few ? cover.runs() : cover.pixels()));
   const { sums, body } = sumStatements(k, w, entries, planes, finish), vectors = stepOf(w) / LINE, lanes = new Int32Array(stepOf(w)).fill(-1);
   cover.vectors.forEach((v, i) => lanes.set(v.pixels, i * WIDTH));
-  const pixels = k.constant('pixels', i32(lanes)), gather = channels < FEW_CHANNELS ? 'spc_planes_from_elements' : 'spc_planes_from_rows';
+  const pixels = k.constant('pixels', i32(lanes));
   return [
-    ...k.forEach([cover.lines], ([line]) => [call(gather, pointer(planes), plane, pointer(x.param, x.at), pointer(lines), channels, line!)]),
+    ...k.forEach([cover.lines], ([line]) => [call(few ? 'spc_planes_from_elements' : 'spc_planes_from_rows', pointer(planes), plane, pointer(x.param, x.at), pointer(lines), channels, line!)]),
     ...body,
     ...k.forEach([vectors], ([v]) => [call('spc_planes_to_rows', pointer(y.param, y.at), pointer(sums), stepOf(w), pointer(pixels), filters, v!)]),
   ];
