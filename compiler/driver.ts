@@ -18,6 +18,7 @@ import { importModel } from './onnx/import.js';
 import { buildPlan } from './plan/build.js';
 import type { Plan } from './plan/types.js';
 import { unmetSparsity } from './require-sparse.js';
+import { withZeros } from './sparsity/profile.js';
 
 export interface ModelSource {
   readonly bytes: Uint8Array;
@@ -44,6 +45,8 @@ export interface CompileOptions extends LayoutSettings {
   /** Fails (SPC3201) where a product with at least this percentage of zero weights is not run by a sparse kernel. */
   readonly requireSparse?: number;
   readonly passes?: PassOptions;
+  /** Share of zeros of activations, by the model's names of values, as it was measured. */
+  readonly zeros?: Readonly<Record<string, number>>;
   /** Told when a phase begins (progress). */
   readonly onPhase?: (phase: string) => void;
 }
@@ -93,9 +96,9 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
 }
 
 /** As manifest.json shows them: only what was asked for, but for what decides everything. */
-const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse }: CompileOptions): Manifest['options'] => ({
+const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros }: CompileOptions): Manifest['options'] => ({
   target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}),
-  ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}),
+  ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}), ...(zeros ? { profiled: true } : {}),
 });
 
 /** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
@@ -104,8 +107,9 @@ export function optimiseModel(source: ModelSource, options: CompileOptions = {})
   const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
   options.onPhase?.('import');
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
+  const measured = options.zeros ? withZeros(imported.graph, options.zeros) : imported.graph;
   options.onPhase?.('passes');
-  return { imported, optimised: runPasses(imported.graph, pipelineFor(target), options.passes ?? {}), target, name };
+  return { imported, optimised: runPasses(measured, pipelineFor(target), options.passes ?? {}), target, name };
 }
 
 /**

@@ -24,7 +24,7 @@ const convert: Rule = (e, node) => {
 
 function inChannelsLast(e: GraphEditor, node: Node, others: readonly ValueId[]): true {
   const x = node.inputs[0]!, output = node.outputs[0]!, rank = e.shape(x).length;
-  const y = e.add(node.kind, [transposed(e, x, toChannelsLast(rank)), ...others], { ...node.attrs, layout: 'nsc' } as never, `${e.value(output).name}_nsc`, { origins: node.origins });
+  const y = e.add(node.kind, [transposed(e, x, toChannelsLast(rank)), ...others], { ...node.attrs, layout: 'nsc' } as never, `${e.value(output).name}_nsc`, { origins: node.origins, elementsOf: output });
   e.define([output], 'transpose', [y], { perm: toChannelsFirst(rank) }, { origins: node.origins });
   return true;
 }

@@ -98,7 +98,7 @@ const unflattened: Rule = (e, node) => {
   const own = groups.filter((g) => g.output.some((d) => wide.includes(d)));
   if (!own.every((g) => g.output.every((d, i) => wide.indexOf(d) === wide.indexOf(g.output[0]!) + i && wide.includes(d)))) return false;
   const axes = own.sort((a, b) => wide.indexOf(a.output[0]!) - wide.indexOf(b.output[0]!)).flatMap((g) => g.input);
-  const y = e.add('kWinners', [x], { ...attrs, axes }, `${e.value(node.outputs[0]!).name}_unflattened`, { origins: node.origins });
+  const y = e.add('kWinners', [x], { ...attrs, axes }, `${e.value(node.outputs[0]!).name}_unflattened`, { origins: node.origins, elementsOf: node.outputs[0]! });
   e.define(node.outputs, 'reshape', [y], { shape: e.shape(node.outputs[0]!) }, { origins: node.origins });
   return true;
 };

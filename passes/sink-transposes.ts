@@ -15,7 +15,7 @@ export function transposed(e: GraphEditor, id: ValueId, perm: readonly number[])
   if (before) return transposed(e, before.inputs[0]!, compose(before.attrs.perm, perm));
   const shape = e.shape(id);
   if (movesOnlyOnes(shape, perm)) return reshaped(e, id, permute(shape, perm));
-  return e.add('transpose', [id], { perm: [...perm] }, nameInOrder(e, id, name, perm));
+  return e.add('transpose', [id], { perm: [...perm] }, nameInOrder(e, id, name, perm), { elementsOf: id });
 }
 
 /** Name of a value in another order of dimensions; constants, of which the old order goes, keep theirs. */
@@ -29,7 +29,7 @@ export function reshaped(e: GraphEditor, id: ValueId, shape: readonly number[]):
   const own = e.shape(id);
   if (own.length === shape.length && own.every((d, i) => d === shape[i])) return id;
   const before = e.producerOf(id, 'reshape');
-  return before ? reshaped(e, before.inputs[0]!, shape) : e.add('reshape', [id], { shape: [...shape] }, e.constantOf(id) ? e.value(id).name : `${e.value(id).name}_reshaped`);
+  return before ? reshaped(e, before.inputs[0]!, shape) : e.add('reshape', [id], { shape: [...shape] }, e.constantOf(id) ? e.value(id).name : `${e.value(id).name}_reshaped`, { elementsOf: id });
 }
 
 /** With as many leading dimensions of extent 1 as make it `rank` dimensions. */
@@ -41,7 +41,7 @@ const transposeBefore = (e: GraphEditor, id: ValueId): NodeOf<'transpose'> | und
 /** Defines the node's output as the transpose of `kind` on `inputs`, which lie in the order before the transpose. */
 function sinkBelow<K extends OpKind>(e: GraphEditor, node: Node, kind: K, inputs: readonly ValueId[], attrs: OpAttrs[K], perm: readonly number[]): true {
   const output = node.outputs[0]!;
-  const y = e.add(kind, inputs, attrs, nameInOrder(e, undefined, e.value(output).name, inverse(perm)), { origins: node.origins });
+  const y = e.add(kind, inputs, attrs, nameInOrder(e, undefined, e.value(output).name, inverse(perm)), { origins: node.origins, elementsOf: output });
   if (isIdentity(perm)) e.replaceUses(output, y);
   else if (e.constantOf(y) === undefined && movesOnlyOnes(e.shape(y), perm)) e.define([output], 'reshape', [y], { shape: e.shape(output) }, { origins: node.origins });
   else e.define([output], 'transpose', [y], { perm: [...perm] }, { origins: node.origins });

@@ -120,6 +120,7 @@ export const flags = {
   layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),
+  sparsityProfile: flag<string>('--sparsity-profile <file>', 'shares of zeros of activations, as run --profile-sparsity measured them: layers that gain by it read only the weights of active elements', text),
   requireSparse: { ...flag<number>('--require-sparse [percent]', 'end with exit code 6 where a product with at least this percentage of zero weights (50 where no number is given) is not run by a sparse kernel; all such layers are listed', percentage), bare: '50' },
   emit: flag<readonly 'node'[]>('--emit <what>', 'also emit: node (types and a loader for TypeScript)', (t) => t.split(',').map(oneOf(['node']))),
   dryRun: boolean('--dry-run', 'do everything but write'),
@@ -132,6 +133,7 @@ export const flags = {
   random: flag<number>('--random <seed>', 'draw inputs that have no file from this seed', whole(0, 0xffffffff)),
   randomRange: flag<Range>('--random-range <low,high>', 'draw them from this range', range),
   outputDir: flag<string>('-d, --output-dir <dir>', 'write every output to DIR/NAME.npy instead of printing it', text),
+  profileSparsity: flag<string>('--profile-sparsity <file>', 'write the share of zeros of every activation, over all samples, to a JSON file that compile --sparsity-profile reads', text),
   top: flag<number>('--top <k>', 'print the k largest elements of each output instead of all', whole(1)),
   engine: flag<EngineName>('--engine <name>', 'compiled (C), reference (the evaluator) or onnxruntime (where onnxruntime-node is installed)', oneOf(engines), 'compiled'),
   threads: flag<number>('--threads <n>', 'threads of the compiled model', whole(1, 1024), '1'),
@@ -170,5 +172,5 @@ export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends 
 /** On every verb. */
 export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
 /** What decides how a model is compiled, on every verb that compiles one. */
-export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'layout', 'codeBudget', 'tune', 'asm'];
+export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
 export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

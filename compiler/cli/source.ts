@@ -6,6 +6,7 @@ import { load, type LoadedModel, type LoadOptions } from '../../runtime/node/loa
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { compileModel, readModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
 import { readTensor } from '../io/inputs.js';
+import { readProfile } from '../sparsity/profile.js';
 import { denseData, denseTensor, tensorOf, type DenseTensor, type Tensor } from '../ir/tensor.js';
 import type { FlagValues } from './flags.js';
 import type { Terminal } from './terminal.js';
@@ -39,6 +40,7 @@ export async function compileFromFlags(source: ModelSource, flags: FlagValues, t
     ...(flags.name ? { name: flags.name } : {}), ...(flags.dim ? { dims: flags.dim } : {}), ...(flags.bind ? { bind: readBindings(flags.bind) } : {}),
     ...(flags.asm ? { asm: flags.asm } : {}), ...(flags.layout ? { layouts: flags.layout } : {}), ...(flags.codeBudget === undefined ? {} : { codeBudget: flags.codeBudget * 2 ** 20 }),
     ...(flags.requireSparse === undefined ? {} : { requireSparse: flags.requireSparse }),
+    ...(flags.sparsityProfile === undefined ? {} : { zeros: readProfile(flags.sparsityProfile) }),
     onPhase: (phase) => terminal.progress(Math.max(0, phases.findIndex((p) => p === phase)) / phases.length, phase),
     ...more,
   };

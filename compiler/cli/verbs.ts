@@ -14,8 +14,8 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'run', summary: 'run a model once and print or save its outputs', args: [modelOrFolder],
-    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'threads', ...compileFlags],
-    examples: ['spc run model.onnx --input image=digit.npy --top 5', 'spc run build --random 1 --output-dir out'],
+    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'threads', 'profileSparsity', 'samples', ...compileFlags],
+    examples: ['spc run model.onnx --input image=digit.npy --top 5', 'spc run model.onnx --input image=samples.npy --profile-sparsity zeros.json', 'spc run build --random 1 --output-dir out'],
     load: () => import('./verbs/run.js'),
   },
   {

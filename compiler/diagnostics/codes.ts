@@ -67,6 +67,7 @@ export const codes = {
   SPC6105: { title: 'input data do not fit', explanation: 'The data have another element type or shape than the input of the model.' },
   SPC6106: { title: 'bad .pb data', explanation: 'The file is not a readable ONNX TensorProto.' },
   SPC6107: { title: 'bad IDX data', explanation: 'The file is not a readable IDX file, the format of MNIST.' },
+  SPC6108: { title: 'bad sparsity profile', explanation: 'The file is no sparsity profile, or one of another model.' },
   SPC6110: { title: 'not a build folder', explanation: 'The folder has no manifest.json written by spc compile.' },
   SPC6111: { title: 'bad manifest', explanation: 'The manifest of the build folder is damaged or of another version.' },
   SPC6120: { title: 'labels do not fit', explanation: 'Labels or groups of samples are missing, are not one a sample, or name a class that the model does not have.' },

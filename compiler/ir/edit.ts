@@ -14,6 +14,8 @@ import { firstFreeId, formatType, operandsOf, sameShape, type Epilogue, type Gra
 export interface NodeExtras {
   readonly epilogue?: Epilogue | undefined;
   readonly origins?: readonly Origin[];
+  /** Of a new value: the value that its elements are, in another order or shape. */
+  readonly elementsOf?: ValueId;
 }
 
 /** Types of a node's outputs: what the operator infers, output 0 in the epilogue's element type. */
@@ -119,7 +121,7 @@ export class GraphEditor {
     if (!extras.epilogue && operands.length > 0 && operands.every((t) => t !== undefined)) {
       return foldNode(kind, attrs, operands, types).map((t) => this.constant(t, name))[0]!;
     }
-    const outputs = types.map((t) => this.newValue(t, name));
+    const outputs = types.map((t) => this.newValue(t, name, undefined, extras.elementsOf));
     this.insert(kind, inputs, attrs, outputs, extras);
     return outputs[0]!;
   }
@@ -198,13 +200,14 @@ export class GraphEditor {
 
   // --- bookkeeping -----------------------------------------------------------------------------------------------------------
 
-  private newValue(type: TensorType, wanted: string, constant?: Tensor): ValueId {
+  private newValue(type: TensorType, wanted: string, constant?: Tensor, elementsOf?: ValueId): ValueId {
     const id = this.nextId++;
     let name = wanted;
     for (let i = 1; this.names.has(name); i++) name = `${wanted}_${i}`;
     this.names.add(name);
     this.wanted.set(id, wanted);
-    this.values.set(id, { id, name, type: { dtype: type.dtype, shape: [...type.shape] }, ...(constant ? { constant } : {}) });
+    const zeros = elementsOf === undefined ? undefined : this.value(elementsOf).zeros;
+    this.values.set(id, { id, name, type: { dtype: type.dtype, shape: [...type.shape] }, ...(constant ? { constant } : {}), ...(zeros === undefined ? {} : { zeros }) });
     return id;
   }
 

@@ -8,9 +8,12 @@ import { encodeNpy } from '../../io/npy.js';
 import { denseData, denseTensor, toNumbers, type DenseTensor, type Tensor } from '../../ir/tensor.js';
 import { formatType } from '../../ir/types.js';
 import { openModel } from '../engine.js';
+import { profileSparsity } from '../sparsity-profile.js';
 import type { RunVerb } from '../verb.js';
 
 export const run: RunVerb = async ([path], flags, terminal) => {
+  if (flags.profileSparsity !== undefined) return profileSparsity(path!, flags.profileSparsity, flags, terminal);
+  if (flags.samples !== undefined) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--samples is for --profile-sparsity', hint: 'leave it out: a model is run once' }]);
   const model = await openModel(path!, flags, terminal);
   const inputs = readInputs(model.inputs, { files: flags.input ?? [], ...(flags.random === undefined ? {} : { seed: flags.random }), ...(flags.randomRange ? { range: flags.randomRange } : {}) });
   const results = await model.run(inputs);

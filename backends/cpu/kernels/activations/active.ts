@@ -29,7 +29,8 @@ export interface ActiveRows extends Activity {
 
 /** How the rows of `width` elements of a node's first operand are listed; undefined where nothing is known of their zeros. */
 export function activeRows(graph: Graph, node: Node, width: number): ActiveRows | undefined {
-  const id = node.inputs[0]!, found = producerOf(graph, id, node), { zeros } = valueOf(graph, id);
+  const id = node.inputs[0]!, found = producerOf(graph, id, node);
+  const zeros = [id, ...(found?.passed ?? []).map((r) => r.inputs[0]!)].map((v) => valueOf(graph, v).zeros).find((z) => z !== undefined);
   if (found?.node.kind === 'kWinners' && !found.node.epilogue) {
     const of = selectionOf(graph, found.node), { k, axes } = found.node.attrs, n = of?.n ?? axes.reduce((s, a) => s * typeOf(graph, found.node.inputs[0]!).shape[a]!, 1);
     const known: Activity = { share: k / n, why: `${k} winners of ${n}` };
