@@ -63,13 +63,13 @@ static void global(long n, long k, int kind, int all, int permuted) {
   for (long i = 0; i < n; ++i) { x[i] = element(kind); rank[i] = (uint32_t)(permuted ? (i * 7 + 3) % n : i); }
   for (long i = 0; i < n; ++i) logical[rank[i]] = (uint32_t)i;
   reference(want, x, n, k, all, rank);
-  spc_winners_list(list, values, x, n, k, all, 0.5f, 1.0f / (float)n, permuted ? logical : NULL);
+  spc_winners_list(list, values, x, n, k, all, 0.5f, permuted ? logical : NULL);
   int finite = 1, bad = 0; memset(y, 0, (size_t)n * 4);
   for (int i = 0; i < list[0]; ++i) { finite &= isfinite(values[i]) != 0; y[list[SPC_LIST + i]] = values[i]; bad |= !same(x[list[SPC_LIST + i]], values[i]); }
   for (long i = 0; i < n; ++i) bad |= !same(y[i], want[i]);
   bad |= finite != list[1];
   ++tests; wrong += bad;
-  spc_winners_dense(x, list, values, x, n, k, all, 0.5f, 1.0f / (float)n, permuted ? logical : NULL); /* in place */
+  spc_winners_dense(x, list, values, x, n, k, all, 0.5f, permuted ? logical : NULL); /* in place */
   bad = 0; for (long i = 0; i < n; ++i) bad |= !same(x[i], want[i]);
   ++tests; wrong += bad;
   spc_list_nonzero(list, values, x, n);
@@ -86,7 +86,7 @@ static void local(long pixels, long channels, int k, int kind, int all) {
   for (long i = 0; i < channels; ++i) rank[i] = (uint32_t)i;
   for (long i = 0; i < pixels * channels; ++i) x[i] = element(kind == KINDS ? (int)(next() % KINDS) : kind);
   for (long p = 0; p < pixels; ++p) reference(want + p * channels, x + p * channels, channels, k, all, rank);
-  spc_winners_pixels(x, lanes, list, values, x, pixels, channels, k, all, 0.5f, 0.1f);
+  spc_winners_pixels(x, lanes, list, values, x, pixels, channels, k, all, 0.5f);
   for (long p = 0; p < pixels; ++p) { int bad = 0; for (long c = 0; c < channels; ++c) bad |= !same(x[p * channels + c], want[p * channels + c]); ++tests; wrong += bad; }
   free(x); free(want); free(values); free(list); free(lanes); free(rank);
 }

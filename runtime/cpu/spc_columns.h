@@ -2,46 +2,59 @@
  * spc_columns.h - products of sparse weights with sparse activations: each active element adds its column of the weights to the sums. Columns of
  * elements that are 0 are never read. Lists: spc_select.h.
  *
- * Weights are in the order in which elements come, so that a column is one piece of memory, asked for some elements ahead.
+ * A column has as many parts as it has weights. So that no loop is as long as a column, which no processor could foresee, the parts of all active
+ * columns are first written one behind the other, and then worked off in one loop that can ask for weights far ahead.
  */
 #ifndef SPC_COLUMNS_H
 #define SPC_COLUMNS_H
 
 #include "spc_select.h"
 
-SPC_INLINE void spc_columns_fetch(const void *column, long bytes) {
-  for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)column + i);
+/* Parts whose weights are asked for in advance. */
+#define SPC_PARTS_AHEAD 16
+
+/* Numbers of the parts of the active columns, starts[c] to starts[c + 1] each, and what they are multiplied with; room for all parts and 16 more. */
+SPC_INLINE long spc_columns_parts(int32_t *parts, float *factors, const int32_t *list, const float *values, const uint32_t *starts) {
+  long count = 0;
+  for (int32_t i = 0; i < list[0]; ++i) {
+    const int32_t c = list[SPC_LIST + i], from = (int32_t)starts[c], n = (int32_t)starts[c + 1] - from;
+    int32_t done = 0;
+    do {
+      spc_store_i32x16(parts + count + done, spc_lane_numbers() + (from + done));
+      spc_store_f32x16(factors + count + done, spc_splat_f32x16(values[i]));
+    } while ((done += 16) < n);
+    count += n;
+  }
+  for (int i = 0; i < SPC_PARTS_AHEAD; ++i) parts[count + i] = 0;
+  return count;
 }
 
 /*
- * Single weights: records of 8 rows (u16) and 8 weights (f32, 16 bytes further on), 48 bytes; column c has records starts[c] to starts[c + 1].
- * What fills the last record of a column goes to rows that are not read: y has 8 more than there are rows.
+ * Single weights: parts are records of 8 rows (u16) and 8 weights (f32, 16 bytes further on), 48 bytes. What fills the last record of a column
+ * goes to rows that are not read: y has 8 more than there are rows.
  */
-SPC_INLINE void spc_columns_scatter(float *y, const int32_t *list, const float *values, const uint16_t *records, const uint32_t *starts) {
-  for (int32_t i = 0; i < list[0]; ++i) {
-    const int32_t *position = list + SPC_LIST + i;
-    const uint16_t *r = records + 24 * (long)starts[position[0]], *end = records + 24 * (long)starts[position[0] + 1];
-    const uint32_t next = starts[position[3]];
-    spc_columns_fetch(records + 24 * (long)next, 48 * ((long)starts[position[3] + 1] - (long)next));
-    for (; r < end; r += 24) {
+SPC_INLINE void spc_columns_scatter(float *y, int32_t *parts, float *factors, const int32_t *list, const float *values, const uint16_t *records, const uint32_t *starts) {
+  const long count = spc_columns_parts(parts, factors, list, values, starts);
+  for (long i = 0; i < count; ++i) {
+    const uint16_t *r = records + 24 * (long)parts[i];
+    __builtin_prefetch(records + 24 * (long)parts[i + SPC_PARTS_AHEAD]);
 #if defined(__AVX__)
-      const __m256 p = _mm256_mul_ps(_mm256_set1_ps(values[i]), _mm256_loadu_ps((const float *)(const void *)(r + 8)));
-      __m128 half = _mm256_castps256_ps128(p);
-      uint64_t rows;
-      memcpy(&rows, r, sizeof rows);
-      for (int h = 0; h < 2; ++h) {
+    const __m256 p = _mm256_mul_ps(_mm256_set1_ps(factors[i]), _mm256_loadu_ps((const float *)(const void *)(r + 8)));
+    __m128 half = _mm256_castps256_ps128(p);
+    uint64_t rows;
+    memcpy(&rows, r, sizeof rows);
+    for (int h = 0; h < 2; ++h) {
 #define SPC_ADD(product) { float *to = y + (rows & 0xffff); _mm_store_ss(to, _mm_add_ss(product, _mm_load_ss(to))); rows >>= 16; }
-        SPC_ADD(half) SPC_ADD(_mm_movehdup_ps(half)) SPC_ADD(_mm_movehl_ps(half, half)) SPC_ADD(_mm_permute_ps(half, 0xff))
+      SPC_ADD(half) SPC_ADD(_mm_movehdup_ps(half)) SPC_ADD(_mm_movehl_ps(half, half)) SPC_ADD(_mm_permute_ps(half, 0xff))
 #undef SPC_ADD
-        half = _mm256_extractf128_ps(p, 1);
-        memcpy(&rows, r + 4, sizeof rows);
-      }
-#else
-      float w[8];
-      memcpy(w, r + 8, sizeof w);
-      for (int j = 0; j < 8; ++j) y[r[j]] += values[i] * w[j];
-#endif
+      half = _mm256_extractf128_ps(p, 1);
+      memcpy(&rows, r + 4, sizeof rows);
     }
+#else
+    float w[8];
+    memcpy(w, r + 8, sizeof w);
+    for (int j = 0; j < 8; ++j) y[r[j]] += factors[i] * w[j];
+#endif
   }
 }
 
@@ -51,14 +64,13 @@ SPC_INLINE void spc_columns_add(float *y, float a, const float *w, int finite) {
   else for (int l = 0; l < SPC_LANES; ++l) if (w[l] != 0.0f) y[l] += a * w[l];
 }
 
-/* Blocks of 16 rows by one column: column c has blocks starts[c] to starts[c + 1], of 16 weights each, for the sums from 16 rows[block] on. */
-SPC_INLINE void spc_columns_blocks(float *y, const int32_t *list, const float *values, const float *weights, const uint16_t *rows, const uint32_t *starts) {
+/* Blocks of 16 rows by one column: a part is 16 weights for the sums from 16 rows[part] on. */
+SPC_INLINE void spc_columns_blocks(float *y, int32_t *parts, float *factors, const int32_t *list, const float *values, const float *weights, const uint16_t *rows, const uint32_t *starts) {
+  const long count = spc_columns_parts(parts, factors, list, values, starts);
   const int finite = list[1];
-  for (int32_t i = 0; i < list[0]; ++i) {
-    const int32_t *position = list + SPC_LIST + i;
-    const long end = starts[position[0] + 1], next = starts[position[6]];
-    spc_columns_fetch(weights + 16 * next, 64 * ((long)starts[position[6] + 1] - next));
-    for (long b = starts[position[0]]; b < end; ++b) spc_columns_add(y + 16 * (long)rows[b], values[i], weights + 16 * b, finite);
+  for (long i = 0; i < count; ++i) {
+    __builtin_prefetch(weights + 16 * (long)parts[i + SPC_PARTS_AHEAD]);
+    spc_columns_add(y + 16 * (long)rows[parts[i]], factors[i], weights + 16 * (long)parts[i], finite);
   }
 }
 

@@ -85,15 +85,21 @@ SPC_INLINE long spc_gather_between(float *y, const float *x, long n, float low, 
 
 /* What wins: the elements from `limit` on, `count` of them. More than k: those above it, and of those equal to it the first. */
 typedef struct { float limit; long count; } spc_threshold;
-/* Elements among which the k-th is looked for one by one. */
-#define SPC_FEW 64
+/* Elements among which the k-th is looked for one by one: a vector. */
+#define SPC_FEW 16
+#if defined(__AVX512F__)
+SPC_INLINE long spc_few_from(const float *x, long n, float t) { return __builtin_popcount(_mm512_mask_cmp_ps_mask(spc_lanes_left(n), _mm512_loadu_ps(x), _mm512_set1_ps(t), _CMP_GE_OQ)); }
+SPC_INLINE long spc_few_equal(const float *x, long n, float t) { return __builtin_popcount(_mm512_mask_cmp_ps_mask(spc_lanes_left(n), _mm512_loadu_ps(x), _mm512_set1_ps(t), _CMP_EQ_OQ)); }
+#else
+SPC_INLINE long spc_few_from(const float *x, long n, float t) { long count = 0; for (long i = 0; i < n; ++i) count += x[i] >= t; return count; }
+SPC_INLINE long spc_few_equal(const float *x, long n, float t) { long count = 0; for (long i = 0; i < n; ++i) count += x[i] == t; return count; }
+#endif
 
 /*
- * The threshold of the k largest, 1 <= k <= n: count elements from a value on, and move the value as a normal distribution would have it
- * (`quantile` and `spacing` are its k-th value and the distance to the next one, in standard deviations), then between the bounds
- * found, at last by halves. Fewer than k numbers: count < k.
+ * The threshold of the k largest, 1 <= k <= n: count the elements from a value on, and move the value between the bounds found, as if elements
+ * lay evenly between them, at last by halves. Fewer than k numbers: count < k.
  */
-SPC_OUT_OF_LINE spc_threshold spc_find_threshold(const float *x, long n, long k, float quantile, float spacing) {
+SPC_OUT_OF_LINE spc_threshold spc_find_threshold(const float *x, long n, long k) {
   int64_t low = spc_key(-INFINITY), high = (int64_t)spc_key(INFINITY) + 1;
   long from_low = n, from_high = 0;
   float mean, deviation, guess;
@@ -103,27 +109,24 @@ SPC_OUT_OF_LINE spc_threshold spc_find_threshold(const float *x, long n, long k,
     from_low = spc_count_from(x, n, -INFINITY);
     if (from_low < k) return (spc_threshold){-INFINITY, from_low};
   }
-  guess = mean + deviation * quantile;
+  guess = mean + deviation * (1.0f - 2.0f * (float)k / (float)n);
   for (int steps = 0; high - low > 1 && from_low - from_high > SPC_FEW; ++steps) {
     int64_t t = spc_key(guess);
-    if (!(t > low && t < high) || steps >= 8) t = low + (high - low) / 2;
+    if (!(t > low && t < high) || steps >= 12) t = low + (high - low) / 2;
     const float value = spc_of_key((int32_t)t);
     const long count = spc_count_from(x, n, value);
     if (count == k) return (spc_threshold){value, count};
     if (count > k) { low = t; from_low = count; } else { high = t; from_high = count; }
     const float bottom = spc_of_key((int32_t)low), top = spc_of_key((int32_t)(high - 1));
     if (bottom > -INFINITY && top < INFINITY) guess = bottom + (top - bottom) * ((float)(from_low - k) / (float)(from_low - from_high));
-    else guess = value + (float)(count > k ? count - k + 4 : count - k - 4) * deviation * spacing;
+    else guess = value + (float)(count > k ? count - k + 4 : count - k - 4) * (3.0f / (float)n) * deviation;
   }
   if (from_low - from_high <= SPC_FEW && high - low > 1) {
     float few[SPC_FEW + SPC_LANES];
     const long m = spc_gather_between(few, x, n, spc_of_key((int32_t)low), spc_of_key((int32_t)high));
     for (long i = 0; i < m; ++i) {
-      const long above = from_high + spc_count_from(few, m, few[i]);
-      long equal = 0;
-      if (above < k) continue;
-      for (long j = 0; j < m; ++j) equal += few[j] == few[i];
-      if (above - equal < k) return (spc_threshold){few[i], above};
+      const long from = from_high + spc_few_from(few, m, few[i]);
+      if (from >= k && from - spc_few_equal(few, m, few[i]) < k) return (spc_threshold){few[i], from};
     }
   }
   return (spc_threshold){spc_of_key((int32_t)low), from_low};
@@ -138,7 +141,7 @@ SPC_INLINE void spc_list_end(int32_t *list, const float *values, long count) {
   list[1] = finite;
 }
 
-/* Lists the winners one by one: those above the threshold, so many of those equal to it, and so many NaNs. */
+/* Lists what wins of n elements in an order of positions: those above the threshold, so many of those equal to it, and so many NaNs. */
 SPC_OUT_OF_LINE void spc_list_in_order(int32_t *list, float *values, const float *x, long n, float limit, long equal, long nans, const uint32_t *order) {
   long count = 0;
   for (long i = 0; i < n; ++i) {
@@ -151,65 +154,69 @@ SPC_OUT_OF_LINE void spc_list_in_order(int32_t *list, float *values, const float
   spc_list_end(list, values, count);
 }
 
+/* Lists elements of x (or, where x is NULL, of the list itself) that compare with t: not less than it, or not equal to it (NaNs are not). Their number. */
 #if defined(__AVX512F__)
-#define SPC_LIST_WHERE(list, values, x, n, compared, condition)                                                                 \
-  {                                                                                                                             \
-    __m512i at = (__m512i)spc_lane_numbers();                                                                                   \
-    long count = 0;                                                                                                             \
-    for (long i = 0; i < n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {                                        \
-      const __mmask16 on = spc_lanes_left(n - i);                                                                               \
-      const __m512 v = _mm512_maskz_loadu_ps(on, x + i);                                                                        \
-      const __mmask16 found = _mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(compared), condition);                              \
-      _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(found, v));                                                     \
-      _mm512_storeu_si512(list + SPC_LIST + count, _mm512_maskz_compress_epi32(found, at));                                     \
-      count += __builtin_popcount(found);                                                                                       \
-    }                                                                                                                           \
-    spc_list_end(list, values, count);                                                                                          \
+#define SPC_LIST_WHERE(name, in_lanes, in_words)                                                                                 \
+  SPC_INLINE long name(int32_t *list, float *values, const float *x, long n, float t) {                                          \
+    __m512i at = (__m512i)spc_lane_numbers();                                                                                    \
+    long count = 0;                                                                                                              \
+    for (long i = 0; i < n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {                                         \
+      const __mmask16 on = spc_lanes_left(n - i);                                                                                \
+      const __m512 v = _mm512_maskz_loadu_ps(on, (x ? x : values) + i);                                                          \
+      const __m512i positions = x ? at : _mm512_maskz_loadu_epi32(on, list + SPC_LIST + i);                                      \
+      const __mmask16 found = _mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(t), in_lanes);                                       \
+      _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(found, v));                                                      \
+      _mm512_storeu_si512(list + SPC_LIST + count, _mm512_maskz_compress_epi32(found, positions));                               \
+      count += __builtin_popcount(found);                                                                                        \
+    }                                                                                                                            \
+    return count;                                                                                                                \
   }
-#endif
-
-/* Lists the elements that are not zero (NaNs are not). */
-SPC_INLINE void spc_list_nonzero(int32_t *list, float *values, const float *x, long n) {
-#if defined(__AVX512F__)
-  SPC_LIST_WHERE(list, values, x, n, 0.0f, _CMP_NEQ_UQ)
 #else
-  long count = 0;
-  for (long i = 0; i < n; ++i) {
-    list[SPC_LIST + count] = (int32_t)i;
-    values[count] = x[i];
-    count += x[i] != 0.0f;
+#define SPC_LIST_WHERE(name, in_lanes, in_words)                                                                                 \
+  SPC_INLINE long name(int32_t *list, float *values, const float *x, long n, float t) {                                          \
+    long count = 0;                                                                                                              \
+    for (long i = 0; i < n; ++i) {                                                                                               \
+      const float v = (x ? x : values)[i];                                                                                       \
+      list[SPC_LIST + count] = x ? (int32_t)i : list[SPC_LIST + i];                                                              \
+      values[count] = v;                                                                                                         \
+      count += v in_words t;                                                                                                     \
+    }                                                                                                                            \
+    return count;                                                                                                                \
   }
-  spc_list_end(list, values, count);
 #endif
+SPC_LIST_WHERE(spc_list_from, _CMP_GE_OQ, >=)
+SPC_LIST_WHERE(spc_list_unequal, _CMP_NEQ_UQ, !=)
+
+/* Lists the elements that are not zero. */
+SPC_INLINE void spc_list_nonzero(int32_t *list, float *values, const float *x, long n) {
+  spc_list_end(list, values, spc_list_unequal(list, values, x, n, 0.0f));
 }
 
-/* Lists the k largest elements; all: also those that equal the k-th. */
-SPC_INLINE void spc_winners_list(int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
-  const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
+/*
+ * Lists the k largest elements; all: also those that equal the k-th. First those are listed among which they probably are, from a value on that
+ * some more elements of a normal distribution reach, `quantile` standard deviations above the mean; then they are looked for there.
+ */
+SPC_OUT_OF_LINE void spc_winners_list(int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, const uint32_t *order) {
+  float mean, deviation;
+  spc_moments(x, n, &mean, &deviation);
+  const long some = n > 2 * SPC_FEW ? spc_list_from(list, values, x, n, mean + deviation * quantile) : 0;
+  const int found = some >= k;
+  const spc_threshold t = found ? spc_find_threshold(values, some, k) : spc_find_threshold(x, n, k);
   if (t.count < k) {
     spc_list_in_order(list, values, x, all ? 0 : n, -INFINITY, n, k - t.count, order);
   } else if (t.count > k && !all) {
     const long above = spc_count_from(x, n, spc_of_key(spc_key(t.limit == 0.0f ? 0.0f : t.limit) + 1));
     spc_list_in_order(list, values, x, n, t.limit, k - above, 0, order);
   } else {
-#if defined(__AVX512F__)
-    SPC_LIST_WHERE(list, values, x, n, t.limit, _CMP_GE_OQ)
-#else
-    spc_list_in_order(list, values, x, n, t.limit, n, 0, NULL);
-#endif
+    spc_list_end(list, values, found ? spc_list_from(list, values, NULL, some, t.limit) : spc_list_from(list, values, x, n, t.limit));
   }
 }
 
 /* The k largest elements, zeros elsewhere; y may be x. */
-SPC_INLINE void spc_winners_dense(float *y, int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, float spacing, const uint32_t *order) {
-  const spc_threshold t = spc_find_threshold(x, n, k, quantile, spacing);
-  if (t.count < k || (t.count > k && !all)) {
-    spc_winners_list(list, values, x, n, k, all, quantile, spacing, order);
-    memset(y, 0, (size_t)n * sizeof(float));
-    for (int32_t i = 0; i < list[0]; ++i) y[list[SPC_LIST + i]] = values[i];
-  } else {
-    for (long i = 0; i < n; ++i) y[i] = x[i] >= t.limit ? x[i] : 0.0f;
-  }
+SPC_INLINE void spc_winners_dense(float *y, int32_t *list, float *values, const float *x, long n, long k, int all, float quantile, const uint32_t *order) {
+  spc_winners_list(list, values, x, n, k, all, quantile, order);
+  memset(y, 0, (size_t)n * sizeof(float));
+  for (int32_t i = 0; i < list[0]; ++i) y[list[SPC_LIST + i]] = values[i];
 }
 
 /* Sorted descending: 8 vectors, lane by lane (19 exchanges); then the 8 largest of 8 and 8 more, both sorted. */
@@ -237,9 +244,10 @@ SPC_INLINE void spc_merge_8(spc_i32x16 v[8], const spc_i32x16 more[8]) {
   SPC_EXCHANGE(0, 1) SPC_EXCHANGE(2, 3) SPC_EXCHANGE(4, 5) SPC_EXCHANGE(6, 7)
 }
 
-/* Largest and k-th largest (k <= 8) of each lane's integers, of which there are 8 x groups. */
-SPC_INLINE void spc_best_of_lanes(spc_i32x16 *first, spc_i32x16 *kth, const int32_t *x, long groups, int k) {
-  spc_i32x16 v[8], more[8];
+/* Of each lane's integers, of which there are 8 x groups: the largest, the k-th largest (k <= 8), and the next one where k < 8, else the k-th again. */
+typedef struct { spc_i32x16 first, kth, next; } spc_best;
+SPC_INLINE spc_best spc_best_of_lanes(const int32_t *x, long groups, int k) {
+  spc_i32x16 v[8], more[8], sorted[8];
   for (int i = 0; i < 8; ++i) v[i] = spc_load_i32x16(x + i * SPC_LANES);
   spc_sort_8(v);
   for (long g = 1; g < groups; ++g) {
@@ -247,8 +255,9 @@ SPC_INLINE void spc_best_of_lanes(spc_i32x16 *first, spc_i32x16 *kth, const int3
     spc_sort_8(more);
     spc_merge_8(v, more);
   }
-  *first = v[0];
-  *kth = v[k - 1];
+  /* copied, because a number that is not known keeps an array out of registers */
+  for (int i = 0; i < 8; ++i) sorted[i] = v[i];
+  return (spc_best){v[0], sorted[k - 1], sorted[k < 8 ? k : k - 1]};
 }
 
 /*
@@ -256,52 +265,45 @@ SPC_INLINE void spc_best_of_lanes(spc_i32x16 *first, spc_i32x16 *kth, const int3
  * they are while the k-th is positive, and else as keys, which order all numbers. `lanes`: 16 integers for each channel, channels
  * rounded up to eights. What else there can be (too few numbers) is found pixel by pixel.
  */
-SPC_OUT_OF_LINE void spc_winners_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile, float spacing) {
+SPC_OUT_OF_LINE void spc_winners_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile) {
   const long groups = (channels + 7) / 8;
-  int32_t rows[SPC_LANES], limit[SPC_LANES];
-  spc_i32x16 first, kth;
-  int keyed = 0;
+  int32_t rows[SPC_LANES], limit[SPC_LANES], next[SPC_LANES];
   for (int l = 0; l < SPC_LANES; ++l) rows[l] = l < pixels ? l : -1;
   for (long c = 0; c < channels; c += SPC_LANES) {
     spc_square_from_rows((float *)lanes + c * SPC_LANES, SPC_LANES, x + c, rows, channels, (int)(channels - c < SPC_LANES ? channels - c : SPC_LANES));
   }
   for (long c = channels; c < groups * 8; ++c) spc_store_i32x16(lanes + c * SPC_LANES, spc_splat_i32x16(INT32_MIN));
-  spc_best_of_lanes(&first, &kth, lanes, groups, k);
-  /* positive, and no NaN before it */
-  for (int l = 0; l < (int)pixels; ++l) keyed |= kth[l] <= 0 || first[l] > 0x7f800000;
+  spc_best best = spc_best_of_lanes(lanes, groups, k);
+  /* not positive, or a NaN before it */
+  const spc_i32x16 unfit = (best.kth | (best.kth - 1) | (0x7f800000 - best.first)) >> 31, there = (spc_lane_numbers() - (int32_t)pixels) >> 31;
+  const int keyed = spc_hsum_i32x16(unfit & there) != 0;
   if (keyed) {
     for (long i = 0; i < channels * SPC_LANES; ++i) {
       float v;
       memcpy(&v, lanes + i, sizeof v);
       lanes[i] = v == v ? spc_key(v + 0.0f) : INT32_MIN;
     }
-    spc_best_of_lanes(&first, &kth, lanes, groups, k);
+    best = spc_best_of_lanes(lanes, groups, k);
   }
-  spc_store_i32x16(limit, kth);
+  spc_store_i32x16(limit, best.kth);
+  spc_store_i32x16(next, best.next);
   for (long p = 0; p < pixels; ++p, x += channels, y += channels) {
     if (limit[p] == INT32_MIN) {
-      spc_winners_dense(y, list, values, x, channels, k, all, quantile, spacing, NULL);
+      spc_winners_dense(y, list, values, x, channels, k, all, quantile, NULL);
       continue;
     }
     const float t = keyed ? spc_of_key(limit[p]) : spc_from_bits_f32((uint32_t)limit[p]);
-    long count = 0;
+    /* there may be too many equal ones: the last go; zeros may stay zeros */
+    long extra = next[p] == limit[p] && t != 0.0f && !all ? spc_count_from(x, channels, t) - k : 0, c = 0;
 #if defined(__AVX512F__)
-    for (long c = 0; c < channels; c += SPC_LANES) {
-      const __mmask16 on = spc_lanes_left(channels - c);
-      const __m512 v = _mm512_maskz_loadu_ps(on, x + c);
-      const __mmask16 wins = _mm512_mask_cmp_ps_mask(on, v, _mm512_set1_ps(t), _CMP_GE_OQ);
-      _mm512_mask_storeu_ps(y + c, on, _mm512_maskz_mov_ps(wins, v));
-      count += __builtin_popcount(wins);
-    }
-#else
-    for (long c = 0; c < channels; ++c) {
-      const int wins = x[c] >= t;
-      y[c] = wins ? x[c] : 0.0f;
-      count += wins;
+    const __m512 least = _mm512_set1_ps(t);
+    for (; c + SPC_LANES <= channels; c += SPC_LANES) {
+      const __m512 v = _mm512_loadu_ps(x + c);
+      _mm512_storeu_ps(y + c, _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, least, _CMP_GE_OQ), v));
     }
 #endif
-    /* too many equal ones: the last go; zeros may stay zeros */
-    if (t != 0.0f && !all) for (long c = channels - 1; count > k; --c) if (y[c] == t) { y[c] = 0.0f; --count; }
+    for (; c < channels; ++c) y[c] = x[c] >= t ? x[c] : 0.0f;
+    for (c = channels - 1; extra > 0; --c) if (y[c] == t) { y[c] = 0.0f; --extra; }
   }
 }
 

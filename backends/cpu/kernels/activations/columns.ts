@@ -2,7 +2,7 @@
 import { denseTensor } from '../../../../compiler/ir/tensor.js';
 import { call, pointer } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
-import type { Stmt } from '../../../../compiler/kir/types.js';
+import type { CallArgument, Stmt } from '../../../../compiler/kir/types.js';
 import type { Isa } from '../../isa.js';
 
 /** Weights [rows, columns], column by column. */
@@ -42,6 +42,9 @@ function starts(counts: Uint32Array): Uint32Array {
   return at;
 }
 
+/** Memory for the numbers of all parts of columns, and what they are multiplied with. */
+const partsMemory = (k: KernelBuilder, count: number): CallArgument[] => [pointer(k.scratch('parts', 'i32', count + BLOCK)), pointer(k.scratch('factors', 'f32', count + BLOCK))];
+
 /** A way to store columns. */
 export interface ColumnForm {
   readonly name: string;
@@ -79,7 +82,8 @@ export const columnForms: readonly ColumnForm[] = [
         for (let pad = 0; n < count[column]! * RECORD; pad++) put(c.rows + pad, 0);
       }
       const at = k.constant('records', denseTensor('u16', [data.length], data)), from = k.constant('starts', denseTensor('u32', [first.length], first));
-      return (sums, list, values) => call('spc_columns_scatter', pointer(sums), pointer(list), pointer(values), pointer(at), pointer(from));
+      const parts = partsMemory(k, first.at(-1)!);
+      return (sums, list, values) => call('spc_columns_scatter', pointer(sums), ...parts, pointer(list), pointer(values), pointer(at), pointer(from));
     },
   },
   {
@@ -99,7 +103,8 @@ export const columnForms: readonly ColumnForm[] = [
         }
       }
       const at = k.constant('blocks', denseTensor('f32', [weights.length], weights)), which = k.constant('rows', denseTensor('u16', [rows.length], rows)), from = k.constant('starts', denseTensor('u32', [first.length], first));
-      return (sums, list, values) => call('spc_columns_blocks', pointer(sums), pointer(list), pointer(values), pointer(at), pointer(which), pointer(from));
+      const parts = partsMemory(k, first.at(-1)!);
+      return (sums, list, values) => call('spc_columns_blocks', pointer(sums), ...parts, pointer(list), pointer(values), pointer(at), pointer(which), pointer(from));
     },
   },
   {

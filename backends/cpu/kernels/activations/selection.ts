@@ -31,23 +31,20 @@ export function selectionOf(graph: Graph, node: NodeOf<'kWinners'>): Selection |
 }
 
 /**
- * Where the k-th of n numbers of a normal distribution is, and how far the next one is from it, in standard deviations: with them a selection
- * begins. (Tukey's lambda distribution, lambda = 0.14, for the quantile.)
+ * From where on a selection looks for k of n elements: what half as many again reach where they are normally distributed, in standard
+ * deviations above the mean. (The quantile is that of Tukey's lambda distribution with lambda = 0.14.)
  */
-export function expectedThreshold(n: number, k: number): { readonly quantile: number; readonly spacing: number } {
-  const p = (n - k + 0.5) / n, quantile = 4.91 * (p ** 0.14 - (1 - p) ** 0.14);
-  return { quantile, spacing: Math.sqrt(2 * Math.PI) * Math.exp((quantile * quantile) / 2) / n };
+export function startingQuantile(n: number, k: number): number {
+  const p = (n - Math.min(n, 1.5 * k + 16) + 0.5) / n;
+  return 4.91 * (p ** 0.14 - (1 - p) ** 0.14);
 }
 
 /** Memory of a list of up to n elements (spc_select.h). */
 export const listMemory = (k: KernelBuilder, n: number): { readonly list: string; readonly values: string } =>
   ({ list: k.scratch('list', 'i32', 16 + n + 16), values: k.scratch('values', 'f32', n + 16) });
 
-/** Arguments of a selection from `count` on: k, ties, where to begin. */
-const settings = ({ n, k, all }: Selection): (CallArgument | number)[] => {
-  const { quantile, spacing } = expectedThreshold(n, k);
-  return [k, all ? 1 : 0, constant('f32', quantile), constant('f32', spacing)];
-};
+/** Arguments of a selection from k on: ties, where to begin. */
+const settings = ({ n, k, all }: Selection): (CallArgument | number)[] => [k, all ? 1 : 0, constant('f32', startingQuantile(n, k))];
 const orderArgument = (k: KernelBuilder, { order }: Selection): CallArgument =>
   (order ? pointer(k.constant('order', denseTensor('u32', [order.length], order))) : nullPointer);
 
