@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { cpuTarget } from '../../backends/cpu/target.js';
-import { canRun, experiment, forms, nameOf } from './experiments.js';
+import { canRun, experiment, forms, nameOf, winnersExperiment } from './experiments.js';
 import { runExperiments } from './run.js';
 
 const wanted = process.env['SPC_DIFFERENTIAL_SEEDS'], range = /^(\d+)-(\d+)$/.exec(wanted ?? '')?.slice(1).map(Number);
@@ -46,6 +46,20 @@ describe('random networks give what float64 gives', () => {
       expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);
     }, 3_600_000);
   }
+
+  // one compiler for each instruction set, and sanitizers once
+  const selecting = new Set<string>(), selectingForms = forms.filter((f) => f.streams === 'tables' && f.cc === (f.cpu === 'x86-64-v3' ? 'clang' : 'gcc'));
+  for (const [index, f] of selectingForms.entries()) {
+    test.skipIf(!canRun(f) || range)(`k winners: ${nameOf(f)}`, async () => {
+      const outcomes = await runExperiments(mkdtempSync(join(dir, 'winners-')), seeds(2000 + 12 * index, 2012 + 12 * index).map(winnersExperiment), f);
+      for (const o of outcomes) o.kernels.forEach((k) => selecting.add(k));
+      expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);
+    }, 3_600_000);
+  }
+  test.skipIf(range || !selectingForms.every(canRun))('every kernel for sparse activations ran', () => {
+    const all = ['select in networks', 'select by counting', 'active columns, records of 8', 'active columns, blocks of 16x1', 'active columns, whole'];
+    expect(all.filter((k) => !selecting.has(k))).toEqual([]);
+  });
 
   test('every rule for tiles is in the table', () => {
     const rules = cpuTarget('x86-64-v4').kernels.filter((r) => r.tiles || r.name in kernels).map((r) => r.name);

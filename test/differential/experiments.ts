@@ -25,6 +25,10 @@ const kinds: readonly NetworkKind[] = [
 ];
 const choices: readonly Choice[] = ['tiles', 'tiles', 'mixed', 'chosen', 'tiles'];
 
+/** Networks in which few activations stay, with what the choice of kernels makes of them. */
+export const winnersExperiment = (seed: number): Experiment =>
+  ({ network: randomNetwork(seed, { of: seed % 2 ? 'rows' : 'images', winners: true }), choice: seed % 3 ? 'chosen' : 'mixed' });
+
 /** The experiment of a seed: always the same. */
 export function experiment(seed: number): Experiment {
   const kind = kinds[seed % kinds.length]!, lanes = seed % 7 === 0 ? 'pixels' : seed % 7 === 3 ? 'images' : undefined;

@@ -18,6 +18,8 @@ export interface NetworkKind {
   /** Only what is defined for NaN and infinities: sums, products, clamps. */
   readonly plain?: boolean;
   readonly input?: (random: RandomSource) => number;
+  /** Often only the largest elements stay: of the channels of each pixel, or of a row. */
+  readonly winners?: boolean;
   /** Size of what is added: biases and other constants; 1 unless told. */
   readonly scale?: number;
 }
@@ -30,7 +32,7 @@ interface Live {
 /** Multiply-adds of one layer at most, for the float64 product to be quick. */
 const WORK = 1_500_000;
 
-export function randomNetwork(seed: number, { of: kind, plain = false, input: element, scale = 1 }: NetworkKind): Network {
+export function randomNetwork(seed: number, { of: kind, plain = false, input: element, scale = 1, winners = false }: NetworkKind): Network {
   const random = randomSource(seed), { integer, pick } = random, chance = (p: number): boolean => random.next() < p;
   const nodes: NodeSpec[] = [], initializers: Record<string, DenseTensor> = {}, live: Live[] = [], used = new Set<string>();
   const of = kind === 'heads' ? 'rows' : kind;
@@ -173,13 +175,24 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
     return pick(activations)(x);
   };
 
+  /** TopK, and ScatterElements into zeros. */
+  const keepLargest = (x: Live): Live => {
+    const axis = of === 'rows' ? x.shape.length - 1 : 1, extent = x.shape[axis]!, k = Math.min(extent, pick([1, 2, 7, 8, 9, Math.ceil(extent / 10), Math.ceil(extent / 10), extent]));
+    const best = `v${nodes.length}_TopK`, zeros = constant(x.shape, () => 0), amount = `c${names++}`;
+    initializers[amount] = { kind: 'dense', dtype: 'i64', shape: [1], data: BigInt64Array.of(BigInt(k)) };
+    nodes.push(node('TopK', [x.name, amount], [best, `${best}_at`], { axis }, { name: best }));
+    used.add(x.name);
+    return emit('ScatterElements', [zeros, `${best}_at`, best], x.shape, { axis });
+  };
+
   const batch = pick([1, 1, 1, 2, 3, 5, 7, 8, 9, 16, 17, 33]), largest = batch > 7 ? 9 : batch > 1 ? 14 : 22, extent = (): number => (chance(0.15) ? pick([1, 2, 16]) : integer(1, largest));
   const shape = of === 'images' ? [batch, channels(24), extent(), extent()] : of === 'sequences' ? [batch, channels(40), integer(1, 50)]
     : kind === 'heads' ? [pick([16, 32, 48, 64, integer(1, 70)]), channels(40)] : pick([[integer(1, 70), channels(70)], [integer(1, 200), channels(40)], [batch, integer(1, 20), channels(70)], [2, 3, integer(1, 9), channels(33)], [pick([16, 17]), pick([800, 1600])]]);
   const input = tensorOf('f32', shape, Array.from({ length: elementCount(shape) }, () => (element ? element(random) : uniform())));
   live.push({ name: 'x', shape });
   for (let layers = integer(1, kind === 'heads' ? 2 : 6); layers > 0; layers--) {
-    const x = chance(0.8) ? live.at(-1)! : pick(live);
+    const given = chance(0.8) ? live.at(-1)! : pick(live), flat = winners && given.shape.length > 2 && of === 'images' && elementCount(given.shape) / given.shape[0]! < 2000 && chance(0.3) ? flatten(given) : given;
+    const x = winners && chance(0.6) ? keepLargest(flat) : flat;
     (x.shape.length === 2 || of === 'rows' ? rows : image)(x);
     const alike = live.filter((v) => v.name !== live.at(-1)!.name && v.shape.join() === live.at(-1)!.shape.join());
     if (alike.length > 0 && chance(0.2)) add(live.at(-1)!, pick(alike));

@@ -12,7 +12,7 @@ export interface Numbers {
 type Attributes = NonNullable<NodeSpec['attributes']>;
 /** What a weight of zero makes of an activation that is infinite or no number: nothing, as where zeros are skipped, or NaN. */
 export type Zeros = 'skipped' | 'multiplied';
-type Operator = (inputs: readonly Numbers[], attributes: Attributes, zeros: Zeros) => Numbers;
+type Operator = (inputs: readonly Numbers[], attributes: Attributes, zeros: Zeros) => Numbers | readonly Numbers[];
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const ints = (attributes: Attributes, name: string, otherwise: readonly number[]): readonly number[] => (attributes[name] as readonly number[] | undefined) ?? otherwise;
@@ -97,6 +97,31 @@ const rowwise = (f: (row: Float64Array, i: number) => number): Operator => ([x])
   return numbers(x!.shape, (i) => { const from = i - (i % width); return f(x!.data.subarray(from, from + width), i % width); });
 };
 
+/** Lines of elements along an axis, as their indices. */
+function* linesOf(shape: readonly number[], axis: number): Generator<readonly number[]> {
+  const inner = count(shape.slice(axis + 1)), extent = shape[axis]!;
+  for (let i = 0; i < count(shape) / extent; i++) {
+    const first = Math.floor(i / inner) * extent * inner + (i % inner);
+    yield Array.from({ length: extent }, (_, j) => first + j * inner);
+  }
+}
+
+/** Values and positions, the largest first, equal ones by position. */
+const topK: Operator = ([x, k], a) => {
+  const axis = int(a, 'axis', -1), n = k!.data[0]!, shape = x!.shape.map((d, i) => (i === axis ? n : d)), values = new Float64Array(count(shape)), indices = new Float64Array(count(shape));
+  const into = linesOf(shape, axis);
+  for (const line of linesOf(x!.shape, axis)) {
+    const best = line.map((at, j) => ({ value: x!.data[at]!, j })).sort((p, q) => q.value - p.value || p.j - q.j);
+    (into.next().value as readonly number[] | undefined)?.forEach((at, i) => { values[at] = best[i]!.value; indices[at] = best[i]!.j; });
+  }
+  return [{ shape, data: values }, { shape, data: indices }];
+};
+const scatterElements: Operator = ([data, indices, updates], a) => {
+  const axis = int(a, 'axis', 0), y = data!.data.slice(), from = linesOf(indices!.shape, axis);
+  for (const line of linesOf(data!.shape, axis)) (from.next().value as readonly number[] | undefined)?.forEach((at) => { y[line[indices!.data[at]!]!] = updates!.data[at]!; });
+  return { shape: data!.shape, data: y };
+};
+
 /** Abramowitz and Stegun 7.1.26 is not enough: the series, all terms positive, converges fast for the numbers of these tests. */
 function erf(x: number): number {
   if (Math.abs(x) > 6) return Math.sign(x);
@@ -143,12 +168,17 @@ const operators: Readonly<Record<string, Operator>> = {
       return x!.data[at]!;
     });
   },
+  TopK: topK,
+  ScatterElements: scatterElements,
   Reshape: ([x, shape]) => ({ shape: [...shape!.data], data: x!.data }),
 };
 
 /** All values of a network by name. */
 export function evaluateNetwork(nodes: readonly NodeSpec[], given: ReadonlyMap<string, Numbers>, zeros: Zeros = 'skipped'): Map<string, Numbers> {
   const values = new Map(given);
-  for (const n of nodes) values.set(n.outputs[0]!, operators[n.op]!(n.inputs.map((name) => values.get(name)!), n.attributes ?? {}, zeros));
+  for (const n of nodes) {
+    const results = [operators[n.op]!(n.inputs.map((name) => values.get(name)!), n.attributes ?? {}, zeros)].flat();
+    n.outputs.forEach((name, i) => values.set(name, results[i] as Numbers));
+  }
   return values;
 }

@@ -60,12 +60,12 @@ export interface ColumnForm {
 
 const records = (c: Columns): Uint32Array => c.counts.map((n) => Math.ceil(n / RECORD));
 
-// cycles fitted to Zen 4: 160 of 1600 columns of 75 weights 4.1 us, of 4.7 blocks 1.0 us, 150 columns of one vector 0.1 us
+// cycles fitted to Zen 4: 160 of 1600 columns of 75 weights take 5.0 us, of 4.6 blocks 1.4 us, 150 columns of one vector 0.1 us
 export const columnForms: readonly ColumnForm[] = [
   {
     name: 'records of 8',
     takes: (c) => c.rows <= MOST_ROWS,
-    cycles: (c, isa) => 4 + (sum(records(c)) * RECORD * (isa.lanes === 16 ? 1.2 : 1.4)) / c.columns,
+    cycles: (c, isa) => 6 + (sum(records(c)) * RECORD * (isa.lanes === 16 ? 1.35 : 1.6)) / c.columns,
     bytes: (c) => (sum(records(c)) * 48) / c.columns + 4,
     sums: (c) => c.rows + RECORD,
     build(k, c) {
@@ -89,7 +89,7 @@ export const columnForms: readonly ColumnForm[] = [
   {
     name: 'blocks of 16x1',
     takes: (c) => vectorsOf(c) <= 0x10000,
-    cycles: (c) => 8 + (sum(c.blocks) * 4.5) / c.columns,
+    cycles: (c) => 6 + (sum(c.blocks) * 5.5) / c.columns,
     bytes: (c) => (sum(c.blocks) * 66) / c.columns + 4,
     sums: (c) => vectorsOf(c) * BLOCK,
     build(k, c) {

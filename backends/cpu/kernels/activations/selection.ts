@@ -58,9 +58,9 @@ export const selectList = (k: KernelBuilder, s: Selection, to: { readonly list: 
 const PIXELS = 16, NETWORK = 8;
 const inNetworks = ({ n, k, order }: Selection): boolean => k <= NETWORK && n >= NETWORK && n <= 512 && !order;
 
-/** Measured on Zen 4 with AVX-512: 7 of 64 take 13 ns a row, 160 of 1600 take 420 ns. Without it, comparisons and compression are scalar code. */
+/** Measured on Zen 4 with AVX-512: 7 of 64 take 16 ns a row, 160 of 1600 take 480 ns. Without it, comparisons and compression are scalar code. */
 export const selectionNanoseconds = (isa: Isa, s: Selection): number =>
-  s.rows * (inNetworks(s) ? 0.21 * s.n : 90 + 0.21 * s.n) * (isa.lanes === 16 ? 1 : 5);
+  s.rows * (inNetworks(s) ? 0.26 * s.n : 60 + 0.26 * s.n) * (isa.lanes === 16 ? 1 : 5);
 
 function dense(k: KernelBuilder, s: Selection, x: TensorRef, y: TensorRef): Stmt[] {
   const { list, values } = listMemory(k, s.n);
