@@ -18,8 +18,9 @@ import { buildPeaks } from './peaks.js';
 import { environmentOf, type Environment } from './peers/environment.js';
 import { isPythonPeer, pythonPeers, type PythonPeerName } from './peers/index.js';
 import { absence, allRows, goalRows, quickRows } from './plan.js';
+import { dotPlot } from './dot-plot.js';
 import { svgPlot } from './plot.js';
-import { plots } from './plots.js';
+import { peerPlot, plots } from './plots.js';
 import { ownPeers, peerNames, publishable, readResults, rowResultSchema, sameRow, SCHEMA_VERSION, rowName, threadsOf, withRow, writeResults, type PeerName, type Results, type Row, type RowKey, type RowResult } from './results.js';
 import type { RowRequest } from './row.js';
 import { goalsTable, peerLines, peerSummary, performancePage, rowCells, rowHead } from './tables.js';
@@ -77,7 +78,9 @@ async function environments(peers: readonly PythonPeerName[]): Promise<Partial<R
 function writePage(results: Results): void {
   const drawn = plots(results);
   for (const { file, plot } of drawn) writeFileSync(join(packageRoot(), 'docs', file), svgPlot(plot));
-  writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file)));
+  const engines = peerPlot(results);
+  if (engines) writeFileSync(join(packageRoot(), 'docs', engines.file), dotPlot(engines.plot));
+  writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file), engines?.file));
 }
 
 const wanted = (row: RowKey): boolean => (!flags.networks || flags.networks.includes(row.network)) && (!flags.patterns || flags.patterns.includes(row.pattern)) && (!flags.batch || flags.batch.includes(String(row.batch)))

@@ -22,13 +22,14 @@ const WIDTH = 800, HEIGHT = 480, LEFT = 64, RIGHT = 195, TOP = 64, BOTTOM = 60;
 const LABEL_HEIGHT = 15;
 
 const sparsityTicks = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98];
-const speedupTicks = [0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100];
+export const speedupTicks = [0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100];
 
 /** A colour for light backgrounds and one for dark ones; kept apart also by people who confuse red and green. */
-const colours: readonly (readonly [light: string, dark: string])[] = [
+export const colours: readonly (readonly [light: string, dark: string])[] = [
   ['#0060a8', '#5db5ff'], ['#c44e00', '#ff9a57'], ['#00805a', '#3fd6a4'], ['#a8327e', '#f08fcb'], ['#7a6200', '#e5c94a'], ['#5b46c2', '#a99bff'], ['#525a63', '#b4bdc7'],
 ];
 
+/** Style sheet of all plots: light and dark. */
 const style = (): string => `<style>
   .back { fill: #ffffff } text { font: 12px system-ui, sans-serif; fill: #1f2328 } .title { font-size: 15px; font-weight: 600 } .faint { fill: #59636e }
   .grid { stroke: #d1d9e0; stroke-width: 1 } .ideal { stroke: #59636e; stroke-dasharray: 6 4; stroke-width: 1.5; fill: none } .parity { stroke: #59636e; stroke-width: 1.5 }
@@ -41,7 +42,14 @@ ${colours.map(([, dark], i) => `    .line.c${i} { stroke: ${dark} } .mark.c${i},
 </style>`;
 
 const escape = (s: string): string => s.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-const fixed = (x: number): string => x.toFixed(1);
+export const fixed = (x: number): string => x.toFixed(1);
+
+export const label = (at: readonly [number, number], text: string, attributes: string): string => `<text x="${fixed(at[0])}" y="${fixed(at[1])}" ${attributes}>${escape(text)}</text>`;
+/** Opening of a picture of this size: its element, its style, its background. */
+export const openSvg = (width: number, height: number, title: string): readonly string[] => [
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escape(title).replaceAll('"', '&quot;')}">`, style(),
+  `<rect class="back" width="${width}" height="${height}"/>`,
+];
 
 /** Moves positions apart by at least `gap`, keeping their order and, as far as that allows, their places. */
 export function spread(positions: readonly number[], gap: number): number[] {
@@ -70,12 +78,10 @@ export function svgPlot({ title, subtitle, series: all }: Plot): string {
   const x = (sparsity: number): number => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log(1 - sparsity)) / Math.log(1 - most);
   const y = (speedup: number): number => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * Math.log(Math.max(speedup, low) / low)) / Math.log(high / low);
   const right = WIDTH - RIGHT, bottom = HEIGHT - BOTTOM;
-  const label = (at: readonly [number, number], text: string, attributes: string): string => `<text x="${fixed(at[0])}" y="${fixed(at[1])}" ${attributes}>${escape(text)}</text>`;
   const sorted = series.map((s) => [...s.points].sort((a, b) => a.sparsity - b.sparsity));
   const ends = spread([...sorted.map((p) => y(p.at(-1)!.speedup)), y(1 / (1 - most))], LABEL_HEIGHT);
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${escape(title).replaceAll('"', '&quot;')}">`, style(),
-    `<rect class="back" width="${WIDTH}" height="${HEIGHT}"/>`, label([LEFT, 26], title, 'class="title"'), label([LEFT, 46], subtitle, 'class="faint"'),
+    ...openSvg(WIDTH, HEIGHT, title), label([LEFT, 26], title, 'class="title"'), label([LEFT, 46], subtitle, 'class="faint"'),
     ...speedupTicks.filter((t) => t >= low && t <= high).flatMap((t) => [
       `<line class="${t === 1 ? 'parity' : 'grid'}" x1="${LEFT}" x2="${right}" y1="${fixed(y(t))}" y2="${fixed(y(t))}"/>`, label([LEFT - 8, y(t) + 4], `${t}x`, 'text-anchor="end"'),
     ]),

@@ -1,6 +1,8 @@
 /** Which plots are drawn from the results. */
 import { inPlanOrder, isFull, isLayer, isUsual, sparsityOf } from './plan.js';
-import { isMeasured, type Results, type Row } from './results.js';
+import { isPythonPeer, pythonPeerNames, pythonPeers } from './peers/index.js';
+import { isMeasured, rowName, type Results, type Row } from './results.js';
+import type { DotPlot } from './dot-plot.js';
 import type { Plot, Series } from './plot.js';
 
 function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
@@ -13,6 +15,20 @@ function seriesOf(results: Results, of: (r: Row) => boolean): Series[] {
     }),
     // one measurement is no curve
   })).filter((s) => s.points.length > 1);
+}
+
+/** Engines beside each other on the sparse rows that Python peers ran; undefined where none did. */
+export function peerPlot(results: Results): { readonly file: string; readonly plot: DotPlot } | undefined {
+  const rows = inPlanOrder(results.rows).filter(isMeasured).filter((r) => r.pattern !== 'dense' && Object.keys(r.result.peers).some(isPythonPeer));
+  const peers = ['onnxruntime', ...pythonPeerNames.filter((p) => rows.some((r) => r.result.peers[p]))] as const;
+  if (rows.length === 0) return undefined;
+  return {
+    file: 'performance-engines.svg',
+    plot: {
+      title: 'Other engines on the same sparse files', subtitle: 'Each mark is an engine; the order is that of the tables', engines: peers.map((p) => (isPythonPeer(p) ? pythonPeers[p].title : 'ONNX Runtime')),
+      workloads: rows.map((r) => ({ name: `${rowName(r)}, ${r.pattern}, batch ${r.batch}`, ratios: peers.map((p) => r.result.peers[p]?.ratio) })),
+    },
+  };
 }
 
 const subtitle = 'Times faster than ONNX Runtime, one thread, unstructured sparsity';

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { limitOf, type Peaks } from './peaks.js';
 import { allRows, goals, isMet, sparsityOf, AS_TRAINED } from './plan.js';
+import { dotPlot } from './dot-plot.js';
 import { spread, svgPlot } from './plot.js';
-import { plots } from './plots.js';
+import { peerPlot, plots } from './plots.js';
 import { publishable, readResults, rowName, sameRow, SCHEMA_VERSION, withRow, writeResults, type Measured, type Results, type Row } from './results.js';
 import { derived, goalsTable, peerLines, peerSummary, performancePage, rowCells, rowHead } from './tables.js';
 import { networks } from './networks/index.js';
@@ -157,6 +158,18 @@ test('in a plot 1/density is a straight line, and a network that gains just that
   expect(points[2]).toEqual([x2, y2]);
   expect(svg).toContain('a &lt; b');
   expect(svg).toContain('prefers-color-scheme: dark');
+});
+
+test('engines beside each other: sparse rows that others ran, marks on the side of who is faster', () => {
+  const with_ = (pattern: string, openvino: number): Row => row('gsc', 1, pattern, measured({ peers: { onnxruntime: { us: 1, ratio: 10 }, openvino: { us: 1, ratio: openvino } } }));
+  const { plot } = peerPlot(results(with_('unstructured:0.9', 0.75), with_('block:16x1:0.95', 4), with_('dense', 2), row('lenet5', 1, 'unstructured:0.9')))!;
+  expect(plot.engines).toEqual(['ONNX Runtime', 'OpenVINO']);
+  expect(plot.workloads).toEqual([{ name: 'gsc, unstructured:0.9, batch 1', ratios: [10, 0.75] }, { name: 'gsc, block:16x1:0.95, batch 1', ratios: [10, 4] }]);
+  expect(peerPlot(results(row('gsc', 1, 'unstructured:0.9')))).toBeUndefined();
+  const svg = dotPlot({ ...plot, workloads: [...plot.workloads, { name: 'far', ratios: [undefined, 940] }] });
+  const parity = Number(/class="parity" x1="([\d.]+)"/.exec(svg)![1]), marks = [...svg.matchAll(/class="mark c1" cx="([\d.]+)" cy="(?!66)/g)].map((m) => Number(m[1]));
+  expect(marks.map((m) => m > parity)).toEqual([false, true, true]);
+  expect(svg).toContain('940x');
 });
 
 test('labels that would touch move apart around where they belong', () => {

@@ -106,7 +106,7 @@ function peerSection(all: readonly Row[], plot: string | undefined): string[] {
   return [
     '## Other engines', '',
     `The same files and inputs, each engine in a process of its own on the same CPU, its warm blocks taking turns with spc's and ONNX Runtime's, results checked alike; they run one input
-over and over.
+over and over. TVM without tuning, which takes minutes a network, runs plain loop nests: its figures say nothing of what its schedules can reach.
 *next* is the second fastest and its time over the fastest one's. ${unpublished.length ? `${unpublished.join(', ')}: measured by the same command, figures are not published.` : ''}`, '',
     ...about.map((a) => `- ${a}`), '', ...peerSummary(rows).flatMap((s) => [s, '']),
     ...(plot === undefined ? [] : [`![Time of other engines over spc's](${plot})`, '']), peerTable(rows), '',
