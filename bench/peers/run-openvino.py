@@ -21,8 +21,8 @@ def library():
 
 
 def prepare(job):
-    if job['isa'] is not None:
-        os.environ['ONEDNN_MAX_CPU_ISA'] = {'x86-64-v3': 'AVX2', 'x86-64-v4': 'DEFAULT'}[job['isa']]
+    restriction = {} if job['isa'] is None else {'ONEDNN_MAX_CPU_ISA': {'x86-64-v3': 'AVX2', 'x86-64-v4': 'AVX512_CORE'}[job['isa']]}
+    os.environ.update(restriction)
     lib = library()
     lib.ov_get_last_err_msg.restype = STRING
 
@@ -68,7 +68,7 @@ def prepare(job):
         return time.perf_counter() - start
 
     outputs = [view('output', index, port).copy() for index, port in enumerate(job['outputs'])]
-    return Engine(outputs, timed, f"OpenVINO {version('openvino')}: " + ', '.join(f'{key}={value}' for key, value in settings.items()))
+    return Engine(outputs, timed, f"OpenVINO {version('openvino')}: " + ', '.join(f'{key}={value}' for key, value in {**settings, **restriction}.items()))
 
 
 serve(prepare)
