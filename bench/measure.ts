@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openOnnxRuntime } from '../compiler/cli/onnxruntime.js';
+import { openOnnxRuntime, type OrtSession } from '../compiler/cli/onnxruntime.js';
 import type { ModelFile } from '../compiler/cli/source.js';
 import { honestRatio, modelTimer, onnxRuntimeTimer, timeSideBySide, timingSource, type Timer } from '../compiler/cli/timing.js';
 import { compileModel, readModel, writeFiles, type CompileOptions } from '../compiler/driver.js';
@@ -12,6 +12,7 @@ import { denseData, toNumbers, type DenseTensor } from '../compiler/ir/tensor.js
 import { elementCount, type Graph } from '../compiler/ir/types.js';
 import type { Manifest } from '../compiler/manifest.js';
 import { load, type LoadedModel } from '../runtime/node/load.js';
+import type { TypeSpec } from '../test/support/onnx-builder.js';
 import { compareTensors } from '../test/support/compare.js';
 import { modelFile, modelNamed } from '../test/models/models.js';
 import { networkBytes } from './networks/builder.js';
@@ -44,8 +45,8 @@ interface Workload {
   readonly range: Range;
   readonly pruned: string;
   readonly unfit: readonly string[];
-  /** Known for networks of our own; undefined for models from files. */
-  readonly counts?: Counts;
+  /** Known for networks of our own; undefined for models from files. Nobody counts multiply-adds where data decide which activations are 0. */
+  readonly counts?: Pick<Counts, 'elements' | 'nonZeros'> & { readonly macs: number | null };
 }
 
 function workload({ network, batch, pattern, cpu }: RowKey): Workload {
@@ -54,8 +55,8 @@ function workload({ network, batch, pattern, cpu }: RowKey): Workload {
     const m = modelNamed(network), path = modelFile(m)!;
     return { source: { ...readModel(path), path }, options: m.dims ? { ...options, dims: m.dims } : options, range: m.range, pruned: 'as trained', unfit: [] };
   }
-  const entry = networkNamed(network), { network: built, unfit } = prune(entry.build(batch), pattern);
-  return { source: { bytes: networkBytes(built), name: network }, options, range: built.range, pruned: entry.pruned, unfit, counts: countsOf(built) };
+  const entry = networkNamed(network), { network: built, unfit } = prune(entry.build(batch), pattern), counts = countsOf(built);
+  return { source: { bytes: networkBytes(built), name: network }, options, range: built.range, pruned: entry.pruned, unfit, counts: entry.relu === undefined ? counts : { ...counts, macs: null } };
 }
 
 /** Of the matrices and filters of an imported model. */
@@ -150,9 +151,19 @@ export function affordableRounds(timers: readonly Pick<Timer, 'time'>[], { round
   return Math.max(Math.min(rounds, FEWEST_ROUNDS), Math.min(rounds, Math.floor(SECONDS_A_ROW / blocks.reduce((s, x) => s + x, 0))));
 }
 
-/** Peers that have something to say on a row: a dense row is its own dense code; of a model that came sparse there is no dense form. */
-const peersOf = (key: RowKey, { peers }: MeasureOptions): readonly PeerName[] =>
-  peers.filter((p) => (p === 'dense' ? key.pattern !== 'dense' && key.pattern !== AS_TRAINED : p !== 'one-thread' || threadsOf(key) > 1));
+/** Peers that have nothing to say on some rows: a dense row is its own dense code; of a model that came sparse there is no dense form. */
+const sayNothing: Readonly<Partial<Record<PeerName, (key: RowKey) => boolean>>> = {
+  dense: ({ pattern }) => pattern === 'dense' || pattern === AS_TRAINED,
+  'onnxruntime-relu': ({ network, pattern }) => pattern === AS_TRAINED || networkNamed(network).relu === undefined,
+  'one-thread': (key) => threadsOf(key) === 1,
+};
+
+/** The row's network with ReLU in place of k-winner-take-all, in ONNX Runtime. @param sets inputs of the row */
+function openRelu(key: RowKey, sets: readonly (readonly DenseTensor[])[], threads: number): OrtSession {
+  const { network } = prune(networkNamed(networkNamed(key.network).relu!).build(key.batch), key.pattern), { inputs = {}, outputs } = network.model;
+  const results = Object.entries(outputs).map(([name, type]) => ({ name, dtype: 'f32' as const, shape: (type as TypeSpec).shape as readonly number[] }));
+  return openOnnxRuntime({ bytes: networkBytes(network), name: key.network }, Object.keys(inputs).map((name, i) => ({ name, tensor: sets[0]![i]! })), results, { threads, more: sets.slice(1) });
+}
 
 /** The model as a file: its own where it came from one. */
 function modelPath(source: ModelFile, folder: string): string {
@@ -183,6 +194,7 @@ export async function measure(key: RowKey, options: MeasureOptions): Promise<Row
     const about: Record<string, string> = {}, absent: Record<string, string> = {};
     const own: Readonly<Record<OwnPeer, () => Timer | Promise<Timer>>> = {
       onnxruntime: () => onnxRuntimeTimer(model, released(openOnnxRuntime({ ...w.source }, named, model.outputs, { threads, more }))),
+      'onnxruntime-relu': () => onnxRuntimeTimer(model, released(openRelu(key, sets, threads))),
       dense: async () => modelTimer(released(await denseModel(key, options)), ...sets),
       'one-thread': async () => modelTimer(released(await loadTimed({ ...place, threads: 1 })), ...sets),
     };
@@ -201,7 +213,7 @@ export async function measure(key: RowKey, options: MeasureOptions): Promise<Row
       }
     };
     const peers: { readonly name: PeerName; readonly timer: Timer }[] = [];
-    for (const name of peersOf(key, options)) {
+    for (const name of options.peers.filter((p) => !sayNothing[p]?.(key))) {
       const timer = isPythonPeer(name) ? python(name) : await own[name]();
       if (timer) peers.push({ name, timer });
     }

@@ -50,6 +50,9 @@ const smallBatchRows: readonly RowKey[] = shapes.flatMap((shape) => [...rowsOf(`
 /** The speech network at the sparsity that it is known for, in blocks. */
 const gscBlocks: RowKey = { network: 'gsc', batch: 1, pattern: 'block:16x1:0.95' };
 
+/** Sparse weights and sparse activations together. */
+const winnerRows: readonly RowKey[] = ['unstructured:0.95', 'block:16x1:0.95'].map((pattern) => ({ network: 'gsc-kwta', batch: 1, pattern }));
+
 /** What other settings are measured on: long and short inferences, convolutions and matrices. */
 const samples: readonly RowKey[] = [
   ...['resnet50', 'mobilenetv1', 'bert-linears'].map((network) => ({ network, batch: 1, pattern: 'unstructured:0.9' })),
@@ -70,7 +73,7 @@ export const isLayer = ({ network }: RowKey): boolean => /^(linear|conv1x1|bert-
 const realRows: readonly RowKey[] = ['jets-70', 'jets-95', 'mnist-pruned', 'tfc-w2a2', 'unsw-w2a2', 'resnet56-simdoc', 'resnet56-snip', 'resnet56-taylor']
   .map((network) => ({ network, batch: 1, pattern: AS_TRAINED }));
 
-export const allRows: readonly RowKey[] = [...networkRows, gscBlocks, ...layerRows, ...smallBatchRows, ...realRows, ...threadRows, ...avx2Rows];
+export const allRows: readonly RowKey[] = [...networkRows, gscBlocks, ...winnerRows, ...layerRows, ...smallBatchRows, ...realRows, ...threadRows, ...avx2Rows];
 
 /** Rows in the order of the plan, others behind. */
 export function inPlanOrder<R extends RowKey>(rows: readonly R[]): R[] {
@@ -114,7 +117,7 @@ const layerGoals = new Map([['unstructured:0.5', 2.0], ['unstructured:0.7', 3.3]
 
 const smallBatchGoals = new Map([['1 unstructured:0.9', 9], ['1 unstructured:0.95', 16], ['1 block:16x1:0.9', 15], ['1 block:16x1:0.95', 34], ['4 unstructured:0.9', 6.5], ['8 unstructured:0.9', 9]]);
 
-/** Ratios to ONNX Runtime on as many threads, of two threads to one, and the time of one compilation. */
+/** Ratios to ONNX Runtime on as many threads (k-winner-take-all: to its dense ReLU network), of two threads to one, and the time of one compilation. */
 export const goals: readonly Goal[] = [
   ...layerRows.filter(isFull).map((row) => beats(row, layerGoals.get(row.pattern)!)),
   ...([['resnet50', 0.8, 4.2], ['resnet50', 0.9, 7], ['resnet50', 0.95, 10], ['mobilenetv1', 0.9, 4.5], ['bert-linears', 0.9, 9], ['bert-base', 0.9, 7]] as const)
@@ -128,6 +131,7 @@ export const goals: readonly Goal[] = [
   ...smallBatchRows.map((row) => beats(row, smallBatchGoals.get(`${row.batch} ${row.pattern}`)!)),
   beats({ network: 'gsc', batch: 1, pattern: 'unstructured:0.95' }, 14),
   beats(gscBlocks, 24),
+  ...winnerRows.map((row) => against('onnxruntime-relu')(row, row.pattern.startsWith('block') ? 32 : 20)),
   ...threadRows.map((row) => against('one-thread')(row, 1.9)),
   // mobilenetv1 has other layers than those that are pruned
   ...avx2Rows.filter((r) => r.network !== 'mobilenetv1').map((row) => beats(row, Math.round((10 * AVX2_SHARE) / (1 - sparsityOf(row.pattern)!)) / 10)),

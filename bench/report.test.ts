@@ -142,6 +142,13 @@ test('rows of several threads stand against one thread, in a section of their ow
   expect(goalsTable(results(threads), (r) => r.threads === 2 && r.network === 'resnet50').split('\n').slice(2)).toEqual(['| resnet50, 2 threads, batch 1, 90 % | 1.9 | 1.90 | met |']);
 });
 
+test('k-winner-take-all stands against ONNX Runtime with ReLU and against itself', () => {
+  const winners = row('gsc-kwta', 1, 'block:16x1:0.95', measured({ macs: null, peers: { onnxruntime: { us: 520, ratio: 13 }, 'onnxruntime-relu': { us: 360, ratio: 9 } } }));
+  const page = performancePage(results(winners), []);
+  expect(page.slice(page.indexOf('## Sparse activations'))).toContain('| gsc-kwta | 1 | block:16x1:0.95 | 40.0 us | 360 us | 9.00 | 520 us | 13.00 |');
+  expect(goalsTable(results(winners), (r) => r.network === 'gsc-kwta')).toContain('| gsc-kwta, batch 1, 16x1 blocks 95 % | 32 | 9.00 | missed |');
+});
+
 test('plots take unstructured rows, in the order of the plan, and leave out networks of one point', () => {
   expect(['dense', 'unstructured:0.9', '2:4'].map(sparsityOf)).toEqual([0, 0.9, undefined]);
   const all = results(row('gsc', 1, 'unstructured:0.9'), row('gsc', 1, 'dense', measured({ peers: { onnxruntime: { us: 1, ratio: 1.1 } } })), row('lenet5', 1, 'dense'), row('gsc', 1, '2:4'));

@@ -5,8 +5,11 @@ import { z } from 'zod';
 import { peaksSchema } from './peaks.js';
 import { mayPublish, pythonPeerNames, type PythonPeerName } from './peers/index.js';
 
-/** What runs in the benchmark's process: `dense` is spc's own code for the network before pruning, `one-thread` that for the network itself. */
-export const ownPeers = ['onnxruntime', 'dense', 'one-thread'] as const;
+/**
+ * What runs in the benchmark's process: `onnxruntime-relu` is ONNX Runtime on the network with ReLU in place of k-winner-take-all,
+ * `dense` is spc's own code for the network before pruning, `one-thread` that for the network itself.
+ */
+export const ownPeers = ['onnxruntime', 'onnxruntime-relu', 'dense', 'one-thread'] as const;
 export type OwnPeer = (typeof ownPeers)[number];
 export type PeerName = OwnPeer | PythonPeerName;
 export const peerNames: readonly PeerName[] = [...ownPeers, ...pythonPeerNames];

@@ -1,5 +1,6 @@
 /** Results as text: rows for the terminal, goals, and the page docs/performance.md. */
 import { median } from '../compiler/cli/timing.js';
+import { networks } from './networks/index.js';
 import { AS_TRAINED, goals, inPlanOrder, isLayer, isMet, isUsual } from './plan.js';
 import { limitOf } from './peaks.js';
 import { isPythonPeer, mayPublish, pythonPeerNames, pythonPeers, type PythonPeerName } from './peers/index.js';
@@ -122,6 +123,14 @@ function threadCells(row: Row): string[] {
   return [...key, one ? time(one.us) : '', time(spc_us), ratio(one?.ratio), ort ? time(ort.us) : '', ratio(ort?.ratio)];
 }
 
+const winnersHead = ['network', 'batch', 'pattern', 'spc', 'ORT, ReLU', 'ratio', 'ORT, the same network', 'ratio'];
+function winnersCells(row: Row): string[] {
+  const key = [rowName(row), String(row.batch), row.pattern];
+  if (!isMeasured(row)) return [...rowCells(row).slice(0, 4), ...winnersHead.slice(4).map(() => '')];
+  const { peers: { 'onnxruntime-relu': relu, onnxruntime: same }, spc_us } = row.result;
+  return [...key, time(spc_us), relu ? time(relu.us) : '', ratio(relu?.ratio), same ? time(same.us) : '', ratio(same?.ratio)];
+}
+
 interface Section {
   readonly title: string;
   readonly text: string;
@@ -136,6 +145,10 @@ const sections: readonly Section[] = [
   { title: 'Networks', text: 'Real shapes, random weights.', of: (r) => isUsual(r) && !isReal(r) && !isLayer(r), ...wide },
   { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back.', of: (r) => isUsual(r) && isLayer(r), ...wide },
   { title: 'Models trained sparse', text: 'Whatever pattern training left in them.', of: (r) => isUsual(r) && isReal(r), ...wide },
+  {
+    title: 'Sparse activations', of: (r) => networks[r.network]?.relu !== undefined, head: winnersHead, cells: winnersCells,
+    text: 'Networks with k-winner-take-all, the selections included, against ONNX Runtime on the same network with ReLU in their place (which it has kernels for), and on the network itself (TopK and ScatterElements, which are slow there).',
+  },
   { title: 'Threads', text: 'All threads from one process; *ratio*: one thread of spc over all of them, and ONNX Runtime on as many threads over spc.', of: (r) => threadsOf(r) > 1, head: threadHead, cells: threadCells },
   { title: 'Other instruction sets', text: 'spc restricted to the instruction set that is named; ONNX Runtime cannot be restricted and uses all that the machine has.', of: (r) => threadsOf(r) === 1 && r.cpu !== undefined, ...wide },
 ];

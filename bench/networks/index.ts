@@ -8,6 +8,8 @@ export interface NetworkEntry {
   readonly build: (batch: number) => Network;
   /** What pruning touches, as the tables of results say it. */
   readonly pruned: string;
+  /** The network with ReLU in place of k-winner-take-all: what engines without sparse activations would run. */
+  readonly relu?: string;
 }
 
 const inner = 'all but the first convolution and the last layer';
@@ -18,7 +20,7 @@ export type LayerShape = keyof typeof layerShapes;
 export const networks: Readonly<Record<string, NetworkEntry>> = {
   lenet5: { build: lenet5, pruned: inner },
   gsc: { build: gscCnn, pruned: 'every layer' },
-  'gsc-kwta': { build: gscWinners, pruned: 'every layer' },
+  'gsc-kwta': { build: gscWinners, pruned: 'every layer', relu: 'gsc' },
   dlrm: { build: dlrmMlp, pruned: 'all but the last layer' },
   mobilenetv1: { build: mobileNetV1, pruned: 'pointwise convolutions' },
   resnet50: { build: resnet50, pruned: 'all but the first convolution' },
