@@ -4,8 +4,8 @@
  * Every function of a phase runs on all of its segments before the next function, so that code and weights are read once; or, where a chunk's part of x
  * is too large for that, on one band of tiles after the other.
  *
- * Threads take tiles (of the tile in the middle, functions), so that what one wrote is mostly read and written again by the same; or row blocks, where code
- * and weights are so much larger that each had better read a part of them only. The same parts in every chunk, so that sums are continued by whoever began
+ * Threads take tiles, so that what one wrote is mostly read and written again by the same, and of a tile in the middle functions, where there is much to compute
+ * for what is written; or row blocks, where code and weights are so much larger that each had better read a part of them only. The same parts in every chunk, so that sums are continued by whoever began
  * them and nobody has to wait.
  */
 import { add, forLoop, ifStmt, min, mul, nullPointer, pointer, range, ref } from '../../../../compiler/kir/build.js';
@@ -46,16 +46,20 @@ const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b
  */
 const CODE_PER_SHARED_BYTE = 4;
 
+/** Whole tiles are taken where there are so many, and a tile takes so few cycles for each line of 64 bytes that it writes: two cores that share the one in the middle would wait longer. */
+const WHOLE_TILES = 8, SHARED_LINE_CYCLES = 36;
+
 /** The work of all phases by tiles or by row blocks, and the shares of each phase: [segment][block]. */
 function divided(k: KernelBuilder, phases: readonly OutputPhase[], byRows: boolean): { readonly extent: number; readonly shares: readonly Share[]; readonly of: (phase: number, segment: number, block: number) => Share } {
   const pieces: Piece[] = [], starts: number[] = [];
   for (const { chunks, segments } of phases) {
     starts.push(pieces.length);
     const costs = chunks[0]!.functions.map((_, b) => sum(chunks.map((c) => cyclesOf(c.functions[b]!))));
-    for (const own of byRows ? costs.map((c) => [c]) : [costs]) for (const s of segments) pieces.push({ count: s.tiles, costs: own });
+    const total = sum(costs), isWhole = sum(segments.map((s) => s.tiles)) >= WHOLE_TILES && total < SHARED_LINE_CYCLES * sum(chunks[0]!.functions.map((f) => f.rows.length));
+    for (const own of byRows ? costs.map((c) => [c]) : [isWhole ? [total] : costs]) for (const s of segments) pieces.push({ count: s.tiles, costs: own });
   }
   const { extent, shares } = sharesOf(k, pieces);
-  return { extent, shares: shares.flat(), of: (phase, segment, block) => (byRows ? shares[starts[phase]! + block * phases[phase]!.segments.length + segment]![0]! : shares[starts[phase]! + segment]![block]!) };
+  return { extent, shares: shares.flat(), of: (phase, segment, block) => (byRows ? shares[starts[phase]! + block * phases[phase]!.segments.length + segment]![0]! : (shares[starts[phase]! + segment]![block] ?? shares[starts[phase]! + segment]![0]!)) };
 }
 
 /** The statements of calls that follow one another: those of one share under one condition. */
