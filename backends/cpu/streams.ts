@@ -10,7 +10,7 @@ import { assemblyFile, binaryBody, streamPrototypes } from './stream/assembly-fi
 import { avx2 } from './stream/avx2.js';
 import { encodeStreams } from './stream/encode.js';
 import { neon } from './stream/neon.js';
-import { writePieces, type PieceMachine } from './stream/pieces.js';
+import { encodePieces, type EncodedPieces, type PieceMachine } from './stream/pieces.js';
 import { portableFile, streamTables } from './stream/portable.js';
 
 /** What the symbols of a step's stream functions begin with. */
@@ -41,18 +41,12 @@ export function streamFiles(plan: Plan, isa: Isa, top: string, options: EmitOpti
 
   const coded = all.filter((f) => f.form === 'assembly');
   if (coded.length > 0) {
-    const functions = coded.map((f) => f.function), pieces = pieceMachines[isa.streams.code];
-    if (pieces) {
-      const written = functions.flatMap((f) => (isPermute(f) ? [] : [writePieces(pieces, f)]));
-      report(coded, written);
-      files.set(`${symbol}.S`, assemblyFile({ machine: pieces.processor, functions, body: (i) => written[i]!.text }, about));
-    } else {
-      const encoded = encodeStreams(functions), asText = options.asm === 'text', binary = `${symbol}.bin`;
-      report(coded, encoded.symbols);
-      if (!asText) files.set(binary, encoded.bytes);
-      files.set(`${symbol}.S`, assemblyFile({ machine: 'x86-64', functions, body: asText ? encoded.text : binaryBody(encoded.symbols, binary) },
-        asText ? about : [...about, `Code and weights are in ${binary}; compile the model with --asm=text to read the instructions.`]));
-    }
+    const functions = coded.map((f) => f.function), machine = pieceMachines[isa.streams.code], binary = `${symbol}.bin`;
+    const encoded: EncodedPieces = machine ? encodePieces(machine, functions) : encodeStreams(functions), bytes = options.asm === 'text' ? undefined : encoded.bytes;
+    report(coded, encoded.symbols);
+    if (bytes) files.set(binary, bytes);
+    files.set(`${symbol}.S`, assemblyFile({ machine: machine?.processor ?? 'x86-64', functions, body: bytes ? binaryBody(encoded.symbols, binary) : encoded.text },
+      bytes ? [...about, `Code and weights are in ${binary}; compile the model with --asm=text to read the instructions.`] : about));
   }
   const tabled = all.filter((f) => f.form === 'tables');
   if (tabled.length > 0) {

@@ -116,7 +116,7 @@ export const flags = {
   weights: flag<EmitOptions['weights']>('--weights <where>', 'auto: C arrays where small, a linked binary where large; embed: always C arrays; file: loaded at run time', oneOf(['auto', 'embed', 'file']), 'auto'),
   dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
   bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
-  asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble (always so for x86-64-v3 and aarch64)', oneOf(['binary', 'text']), 'binary'),
+  asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble (always so for aarch64)', oneOf(['binary', 'text']), 'binary'),
   layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),

@@ -1,6 +1,5 @@
 /** Forms of code that the differential tests hold against float64, and which network a seed stands for. */
-import { isas } from '../../backends/cpu/isa.js';
-import { nativeIsa } from '../../backends/cpu/target.js';
+import { crossCompiler, emulator, runnerOf } from '../support/machines.js';
 import { hasTool } from '../support/processes.js';
 import type { RandomSource } from '../support/random-stream.js';
 import { randomNetwork, type NetworkKind } from './network.js';
@@ -11,10 +10,11 @@ const form = (cpu: Form['cpu'], streams: Form['streams'], cc: string, more: Part
 export const forms: readonly Form[] = [
   form('x86-64-v4', 'assembly', 'gcc', { asm: 'binary' }), form('x86-64-v4', 'assembly', 'gcc', { asm: 'text' }), form('x86-64-v4', 'assembly', 'clang', { asm: 'binary' }),
   ...(['x86-64-v4', 'x86-64-v3', 'generic'] as const).flatMap((cpu) => [form(cpu, 'tables', 'gcc'), form(cpu, 'tables', 'clang', { sanitize: true })]),
+  form('x86-64-v3', 'assembly', 'gcc', { asm: 'binary' }), form('aarch64', 'assembly', crossCompiler, { emulator }), form('aarch64', 'tables', crossCompiler, { emulator }),
 ];
 export const nameOf = (f: Form): string => `${f.cpu} ${f.streams}${f.asm ? ` as ${f.asm}` : ''}, ${f.cc}${f.sanitize ? ' with sanitizers' : ''}`;
 /** False where its compiler or the instructions are missing. */
-export const canRun = (f: Form): boolean => hasTool(f.cc) && nativeIsa().lanes >= isas[f.cpu].lanes;
+export const canRun = (f: Form): boolean => hasTool(f.cc) && runnerOf(f.cpu) !== undefined;
 
 const special = (random: RandomSource): number => (random.next() < 0.02 ? random.pick([NaN, Infinity, -Infinity]) : random.next() * 2 - 1);
 const denormal = { input: (random: RandomSource) => (random.next() * 2 - 1) * 2 ** -127, scale: 2 ** -127 };

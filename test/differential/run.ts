@@ -118,7 +118,7 @@ export async function runExperiments(dir: string, experiments: readonly Experime
   if (built.length) await linkDriver(dir, built.map((i) => `net${i}`), built.flatMap((i) => objects.get(i)!), join(packageRoot(), 'runtime', 'include'), form);
   await Promise.all(built.map((i, index) => atATime(async () => {
     const { network } = experiments[i]!, { manifest, plan } = compiled.get(i)!;
-    const actual = await runDriver(dir, index, `net${i}`, [network.input], manifest.outputs);
+    const actual = await runDriver(dir, index, `net${i}`, [network.input], manifest.outputs, form.emulator);
     if (typeof actual === 'string') { problems.set(i, actual); return; }
     const given = new Map([['x', asNumbers(network.input)], ...Object.entries(network.initializers).map(([name, t]) => [name, asNumbers(t)] as const)]);
     const expected = evaluateNetwork(network.nodes, given), mayBeDense = plan.steps.some((s) => s.weights && !/^(stream|walk)/.test(s.choice.kernel));

@@ -15,6 +15,8 @@ export interface NativeOptions {
   readonly optimise: string;
   /** With AddressSanitizer and UndefinedBehaviorSanitizer. */
   readonly sanitize: boolean;
+  /** Program that runs the compiler's programs, where they are for another machine. */
+  readonly emulator?: string;
 }
 
 /** Every emitted source begins with the runtime's headers; gcc takes them from PREFIX.gch where that was made. */
@@ -129,7 +131,7 @@ int main(int argc, char **argv) {
 export async function linkDriver(dir: string, names: readonly string[], objects: readonly string[], include: string, options: NativeOptions): Promise<void> {
   writeFileSync(join(dir, 'driver.c'), driverSource(names));
   writeFileSync(join(dir, 'objects.txt'), `${objects.join('\n')}\n`);
-  const run = await runProcess(options.cc, ['-O1', ...(options.sanitize ? sanitizers : []), '-I', include, 'driver.c', '@objects.txt', '-o', 'driver', '-lm', '-lpthread'], { cwd: dir });
+  const run = await runProcess(options.cc, ['-O1', ...(options.sanitize ? sanitizers : []), ...(options.emulator ? ['-static'] : []), '-I', include, 'driver.c', '@objects.txt', '-o', 'driver', '-lm', '-lpthread'], { cwd: dir });
   const problem = failureOf(`linking ${names.length} models`, run);
   if (problem) throw new Error(problem);
 }
@@ -137,10 +139,11 @@ export async function linkDriver(dir: string, names: readonly string[], objects:
 const exitMeanings: Readonly<Record<number, string>> = { 2: 'could not read its inputs', 3: 'create failed', 4: 'run failed', 5: 'another run, in other memory or on the same context, gave other bits' };
 
 /** Runs a model on input tensors. @returns its outputs, or the problem in words */
-export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly Port[]): Promise<readonly Tensor[] | string> {
+export async function runDriver(dir: string, index: number, label: string, inputs: readonly Tensor[], outputs: readonly Port[], emulator?: string): Promise<readonly Tensor[] | string> {
   const inFile = join(dir, `${label}.in`), outFile = join(dir, `${label}.out`);
   writeFileSync(inFile, Buffer.concat(inputs.map(tensorBytes)));
-  const run = await runProcess(join(dir, 'driver'), [String(index), inFile, outFile], { timeoutMs: 60_000 });
+  const [program, ...args] = [...(emulator ? [emulator] : []), join(dir, 'driver'), String(index), inFile, outFile];
+  const run = await runProcess(program!, args, { timeoutMs: 60_000 });
   const problem = failureOf('the compiled model', run);
   if (problem) return run.code !== null && exitMeanings[run.code] ? `the compiled model: ${exitMeanings[run.code]}` : problem;
   const bytes = readFileSync(outFile);

@@ -8,105 +8,118 @@
  * the 128 bytes below the stack pointer that are a function's own; rax somewhere among the columns.
  */
 import type { FloatStream } from '../../../compiler/kir/stream.js';
-import { constantLines, constantsOf, type PieceAssembler, type PieceMachine, type Pointer } from './pieces.js';
+import { constantsOf, LANE_BITS, usesMasks, type PieceAssembler, type PieceMachine, type Pointer } from './pieces.js';
+import { byteAssembler, gpr, textAssembler, type Gpr, type VexOp, type VexOperand } from './x86.js';
 
-/** On average. */
-const BYTES_PER_INSTRUCTION = 6;
-const ROWS = 6, PIECE = 32;
+const ROWS = 6, PIECE = 32, PIECES = [0, 1] as const;
 /** Of the first eight registers, whose encodings are shorter. */
 const FOUR = 0, WEIGHT = 1, COLUMN = 2, SUMS = 4;
-const registers: { readonly [P in Pointer]: string } = { x: 'rdi', masks: 'rdx', x2: 'rcx', y: 'r8', r: 'r9' };
+const registers: { readonly [P in Pointer]: Gpr } = { x: gpr.rdi, masks: gpr.rdx, x2: gpr.rcx, y: gpr.r8, r: gpr.r9 };
 /** Weights between two steps of their pointer: displacements of one byte reach 256 bytes. */
 const WEIGHTS_IN_REACH = 64, MIDDLE_WEIGHT = 32;
 const inReach = (displacement: number): boolean => displacement >= -128 && displacement + PIECE <= 127;
-const signed = (n: number): string => (n === 0 ? '' : n < 0 ? String(n) : `+${n}`);
 
-function assembler(f: FloatStream, constants: Float32Array): PieceAssembler {
-  const lines: string[] = [], name = (label: string): string => `.L${f.name}_${label}`, { weights } = constantsOf(f);
-  const put = (mnemonic: string, ...operands: readonly string[]): void => { lines.push(`  ${mnemonic} ${operands.join(', ')}`); };
-  const ymm = (register: number): string => `ymm${register}`, sum = (row: number, piece: number): string => ymm(SUMS + 2 * row + piece);
-  const usesMasks = f.columnMasks.some((m) => m > 0) || (f.finish?.mask ?? 0) > 0;
-  const pieces = [0, 1] as const;
-  let weight = 0, other = weights;
-  let base: { readonly pointer: Pointer; readonly origin: number } | undefined;
+export const avx2Ops = {
+  load: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x10, operands: 2, size: 'YMMWORD' },
+  store: { mnemonic: 'vmovups', map: 1, prefix: 0, opcode: 0x11, operands: 2, size: 'YMMWORD', stores: true },
+  move: { mnemonic: 'vmovaps', map: 1, prefix: 0, opcode: 0x28, operands: 2, size: 'YMMWORD' },
+  add: { mnemonic: 'vaddps', map: 1, prefix: 0, opcode: 0x58, operands: 3, size: 'YMMWORD' },
+  min: { mnemonic: 'vminps', map: 1, prefix: 0, opcode: 0x5d, operands: 3, size: 'YMMWORD' },
+  max: { mnemonic: 'vmaxps', map: 1, prefix: 0, opcode: 0x5f, operands: 3, size: 'YMMWORD' },
+  and: { mnemonic: 'vandps', map: 1, prefix: 0, opcode: 0x54, operands: 3, size: 'YMMWORD' },
+  equal: { mnemonic: 'vpcmpeqd', map: 1, prefix: 1, opcode: 0x76, operands: 3, size: 'YMMWORD' },
+  shuffle: { mnemonic: 'vshufps', map: 1, prefix: 0, opcode: 0xc6, operands: 3, size: 'YMMWORD', immediate: true },
+  broadcast: { mnemonic: 'vbroadcastss', map: 2, prefix: 1, opcode: 0x18, operands: 2, size: 'DWORD' },
+  broadcastFour: { mnemonic: 'vbroadcastf128', map: 2, prefix: 1, opcode: 0x1a, operands: 2, size: 'XMMWORD' },
+  broadcastWord: { mnemonic: 'vpbroadcastw', map: 2, prefix: 1, opcode: 0x79, operands: 2, size: 'WORD' },
+  fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, size: 'YMMWORD' },
+} as const satisfies { readonly [name: string]: VexOp };
 
-  const at = (register: string, displacement: number): string => `YMMWORD PTR [${register}${signed(displacement)}]`;
-  /** The pieces of a vector: from its pointer, or from rax, which is moved where the next column profits too. */
-  const vector = (pointer: Pointer, offset: number, next?: number): readonly [string, string] => {
-    const from = registers[pointer], both = (register: string, d: number): readonly [string, string] => [at(register, d), at(register, d + PIECE)];
+function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
+  const bytes = form === 'binary' ? byteAssembler() : undefined, text = textAssembler(f.name), asm = bytes ?? text;
+  const { weights, all } = constantsOf(f), masked = usesMasks(f), sum = (row: number, piece: number): number => SUMS + 2 * row + piece;
+  let weight = 0, other = weights, base: { readonly pointer: Pointer; readonly origin: number } | undefined;
+
+  const at = (register: Gpr, displacement: number): VexOperand => ({ base: register, displacement }), maskAt = (piece: number): VexOperand => at(gpr.r11, PIECE * piece);
+  const both = (register: Gpr, displacement: number): readonly [VexOperand, VexOperand] => [at(register, displacement), at(register, displacement + PIECE)];
+  /** The pieces of a vector: from its pointer, or from rax, which is moved where the next vector profits too. */
+  const vector = (pointer: Pointer, offset: number, next?: number): readonly [VexOperand, VexOperand] => {
+    const from = registers[pointer];
     if (inReach(offset)) return both(from, offset);
-    if (base?.pointer === pointer && inReach(offset - base.origin)) return both('rax', offset - base.origin);
+    if (base?.pointer === pointer && inReach(offset - base.origin)) return both(gpr.rax, offset - base.origin);
     if (next === undefined || !inReach(next - offset - 128)) return both(from, offset);
     base = { pointer, origin: offset + 128 };
-    put('lea', 'rax', `[${from}${signed(base.origin)}]`);
-    return both('rax', -128);
+    asm.lea(gpr.rax, from, base.origin);
+    return both(gpr.rax, -128);
   };
-  const constant = (index: number): string => `[rip+${name('weights')}+${4 * index}]`;
+  const constant = (): VexOperand => ({ label: 'weights', addend: 4 * other++ });
 
   return {
-    enter() {
-      if (!usesMasks) return;
-      put('lea', 'r11', '[rsp-64]');
-      put('and', 'r11', '-64');
-    },
+    enter() { if (masked) asm.scratch(gpr.r11); },
     leave() {
-      lines.push('  vzeroupper', '  ret', '  .p2align 6, 0xcc', `${name('weights')}:`, ...constantLines(constants));
-      if (usesMasks) lines.push('  .p2align 5', `${name('bits')}:`, ...constantLines(new Float32Array(Uint32Array.from({ length: 16 }, (_, i) => 2 ** i).buffer)));
-      lines.push('  .p2align 6, 0');
+      asm.zeroUpper();
+      asm.ret();
+      asm.align('trap');
+      asm.label('weights');
+      asm.words(all);
+      asm.align('zero');
+      if (!masked) return;
+      asm.label('bits');
+      asm.words(LANE_BITS);
     },
-    tile() { lines.push(`${name('tile')}:`); },
+    tile() { asm.label('tile'); },
     pass() {
-      put('lea', 'r10', `[rip+${name('weights')}+${4 * MIDDLE_WEIGHT}]`);
+      asm.leaLabel(gpr.r10, 'weights', 4 * MIDDLE_WEIGHT);
       weight = 0;
       other = weights;
       base = undefined;
     },
     nextPass() { /* there is one */ },
     nextTile() {
-      put('dec', 'rsi');
-      put('jnz', name('tile'));
+      asm.decrement(gpr.rsi);
+      asm.jumpNotZero('tile');
     },
-    advance(pointer, bytes) { if (bytes) put('add', registers[pointer], String(bytes)); },
+    advance(pointer, bytes) { if (bytes) asm.addImmediate(registers[pointer], bytes); },
     splat(row) {
-      put('vbroadcastss', sum(row, 0), `DWORD PTR ${constant(other++)}`);
-      put('vmovaps', sum(row, 1), sum(row, 0));
+      asm.vex(avx2Ops.broadcast, sum(row, 0), 0, constant());
+      asm.vex(avx2Ops.move, sum(row, 1), 0, sum(row, 0));
     },
-    load(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => put('vmovups', sum(row, p), v)); },
-    add(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => put('vaddps', sum(row, p), sum(row, p), v)); },
-    store(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => put('vmovups', v, sum(row, p))); },
+    load(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => asm.vex(avx2Ops.load, sum(row, p), 0, v)); },
+    add(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => asm.vex(avx2Ops.add, sum(row, p), sum(row, p), v)); },
+    store(row, pointer, offset) { vector(pointer, offset).forEach((v, p) => asm.vex(avx2Ops.store, sum(row, p), 0, v)); },
     mask(word) {
-      put('vpbroadcastw', ymm(COLUMN), `WORD PTR [rdx${signed(2 * word)}]`);
-      for (const p of pieces) {
-        const bits = `YMMWORD PTR [rip+${name('bits')}+${PIECE * p}]`;
-        put('vpand', ymm(WEIGHT), ymm(COLUMN), bits);
-        put('vpcmpeqd', ymm(WEIGHT), ymm(WEIGHT), bits);
-        put('vmovaps', at('r11', PIECE * p), ymm(WEIGHT));
+      asm.vex(avx2Ops.broadcastWord, COLUMN, 0, at(gpr.rdx, 2 * word));
+      for (const p of PIECES) {
+        const bits = { label: 'bits', addend: PIECE * p };
+        asm.vex(avx2Ops.and, WEIGHT, COLUMN, bits);
+        asm.vex(avx2Ops.equal, WEIGHT, WEIGHT, bits);
+        asm.vex(avx2Ops.store, WEIGHT, 0, maskAt(p));
       }
     },
-    column(k, masked) {
+    column(k, isMasked) {
       const first = f.starts[k]!, end = f.starts[k + 1]!, source = f.sources[k]!;
       const follows = k + 1 < f.columnCount && f.sources[k + 1] === source ? f.offsets[k + 1]! : undefined;
-      const places = vector(source ? 'x2' : 'x', f.offsets[k]!, follows), inMemory = end - first === 1 && !masked;
+      const places = vector(source ? 'x2' : 'x', f.offsets[k]!, follows), inMemory = end - first === 1 && !isMasked;
       if (!inMemory) {
-        for (const p of pieces) {
-          put('vmovups', ymm(COLUMN + p), places[p]);
-          if (masked) put('vandps', ymm(COLUMN + p), ymm(COLUMN + p), at('r11', PIECE * p));
+        for (const p of PIECES) {
+          asm.vex(avx2Ops.load, COLUMN + p, 0, places[p]);
+          if (isMasked) asm.vex(avx2Ops.and, COLUMN + p, COLUMN + p, maskAt(p));
         }
       }
       for (let i = first; i < end; i++, weight++) {
-        if (weight && weight % WEIGHTS_IN_REACH === 0) put('add', 'r10', String(4 * WEIGHTS_IN_REACH));
-        if (weight % 4 === 0) put('vbroadcastf128', ymm(FOUR), `XMMWORD PTR [r10${signed(4 * (weight % WEIGHTS_IN_REACH - MIDDLE_WEIGHT))}]`);
-        put('vshufps', ymm(WEIGHT), ymm(FOUR), ymm(FOUR), String(0x55 * (weight % 4)));
-        for (const p of pieces) put('vfmadd231ps', sum(f.rowOf[i]!, p), ymm(WEIGHT), inMemory ? places[p] : ymm(COLUMN + p));
+        if (weight && weight % WEIGHTS_IN_REACH === 0) asm.addImmediate(gpr.r10, 4 * WEIGHTS_IN_REACH);
+        if (weight % 4 === 0) asm.vex(avx2Ops.broadcastFour, FOUR, 0, at(gpr.r10, 4 * (weight % WEIGHTS_IN_REACH - MIDDLE_WEIGHT)));
+        asm.vex(avx2Ops.shuffle, WEIGHT, FOUR, FOUR, 0x55 * (weight % 4));
+        for (const p of PIECES) asm.vex(avx2Ops.fma, sum(f.rowOf[i]!, p), WEIGHT, inMemory ? places[p] : COLUMN + p);
       }
     },
     bound(op, rows) {
-      put('vbroadcastss', ymm(COLUMN), `DWORD PTR ${constant(other++)}`);
+      asm.vex(avx2Ops.broadcast, COLUMN, 0, constant());
       // with the bound first, they give the second where one is NaN
-      for (let row = 0; row < rows; row++) for (const p of pieces) put(`v${op}ps`, sum(row, p), ymm(COLUMN), sum(row, p));
+      for (let row = 0; row < rows; row++) for (const p of PIECES) asm.vex(avx2Ops[op], sum(row, p), COLUMN, sum(row, p));
     },
-    keep(row) { for (const p of pieces) put('vandps', sum(row, p), sum(row, p), at('r11', PIECE * p)); },
-    take: () => ({ text: `${lines.join('\n')}\n`, size: BYTES_PER_INSTRUCTION * lines.length + 4 * constants.length }),
+    keep(row) { for (const p of PIECES) asm.vex(avx2Ops.and, sum(row, p), sum(row, p), maskAt(p)); },
+    take: () => (bytes ? { bytes: bytes.take() } : { text: text.text(), size: 0 }),
   };
 }
 

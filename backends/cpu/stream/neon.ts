@@ -6,7 +6,7 @@
  * vectors, x13 and x14 whatever, x15 the bits of the pass's lanes. Sums in v0 on, then weights, column and mask. v8 to v15 are a caller's to their half.
  */
 import type { FloatStream } from '../../../compiler/kir/stream.js';
-import { constantLines, constantsOf, type PieceAssembler, type PieceMachine, type Pointer } from './pieces.js';
+import { constantLines, constantsOf, LANE_BITS, usesMasks, type PieceAssembler, type PieceMachine, type Pointer } from './pieces.js';
 
 const ROWS = 28;
 /** v28 and v29 hold weights in turn. */
@@ -17,10 +17,10 @@ const registers: { readonly [P in Pointer]: string } = { x: 'x0', masks: 'x2', x
 const REACH = 65520;
 const PAGE = 4096;
 
-function assembler(f: FloatStream, constants: Float32Array): PieceAssembler {
+function assembler(f: FloatStream): PieceAssembler {
   const lines: string[] = [], name = (label: string): string => `.L${f.name}_${label}`;
   const put = (mnemonic: string, operands: string): void => { lines.push(`  ${mnemonic} ${operands}`); };
-  const usesMasks = f.columnMasks.some((m) => m > 0) || (f.finish?.mask ?? 0) > 0;
+  const { weights, all } = constantsOf(f), masks = usesMasks(f);
 
   /** to = from + bytes; what an addition cannot hold goes through x13. */
   const addTo = (to: string, from: string, bytes: number): void => {
@@ -61,14 +61,14 @@ function assembler(f: FloatStream, constants: Float32Array): PieceAssembler {
     leave() {
       for (const pair of saved) put('ldp', pair);
       if (saved.length) put('add', 'sp, sp, #64');
-      lines.push('  ret', '  .p2align 4', `${name('weights')}:`, ...constantLines(constants.subarray(0, constantsOf(f).weights)), `${name('others')}:`, ...constantLines(constants.subarray(constantsOf(f).weights)));
-      if (usesMasks) lines.push('  .p2align 4', `${name('bits')}:`, ...constantLines(new Float32Array(Uint32Array.from({ length: 16 }, (_, i) => 2 ** i).buffer)));
+      lines.push('  ret', '  .p2align 4', `${name('weights')}:`, ...constantLines(all.subarray(0, weights)), `${name('others')}:`, ...constantLines(all.subarray(weights)));
+      if (masks) lines.push('  .p2align 4', `${name('bits')}:`, ...constantLines(LANE_BITS));
       lines.push('  .p2align 6');
     },
     tile() {
       lines.push(`${name('tile')}:`);
       put('mov', `x11, #${PASSES}`);
-      if (usesMasks) labelAddress('x15', 'bits');
+      if (masks) labelAddress('x15', 'bits');
     },
     pass() {
       lines.push(`${name('pass')}:`);
@@ -78,7 +78,7 @@ function assembler(f: FloatStream, constants: Float32Array): PieceAssembler {
       weight = 0;
     },
     nextPass() {
-      if (usesMasks) put('add', 'x15, x15, #16');
+      if (masks) put('add', 'x15, x15, #16');
       put('subs', 'x11, x11, #1');
       put('b.ne', name('pass'));
     },
@@ -115,7 +115,7 @@ function assembler(f: FloatStream, constants: Float32Array): PieceAssembler {
       for (let row = 0; row < rows; row++) put(`f${op}`, `${sum(row)}, ${sum(row)}, v${COLUMN}.4s`);
     },
     keep(row) { put('and', `v${row}.16b, v${row}.16b, v${MASK}.16b`); },
-    take: () => ({ text: `${lines.join('\n')}\n`, size: 4 * (lines.length + constants.length) }),
+    take: () => ({ text: `${lines.join('\n')}\n`, size: 4 * (lines.length + all.length) }),
   };
 }
 

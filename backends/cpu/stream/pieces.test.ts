@@ -1,5 +1,6 @@
 /** Stream functions on registers that are a part of a vector, assembled and run (AArch64 in an emulator) against the interpreter, with guards around every buffer. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,10 +9,10 @@ import { hasTool } from '../../../test/support/processes.js';
 import { randomQuads, randomSource, randomStream, type RandomSource } from '../../../test/support/random-stream.js';
 import { guardedLibrary, guardedProgram, streamCase, type GuardedRun, type StreamCase } from '../../../test/support/stream-harness.js';
 import { nativeIsa } from '../target.js';
-import { assemblyFile } from './assembly-file.js';
+import { assemblyFile, binaryBody } from './assembly-file.js';
 import { avx2 } from './avx2.js';
 import { neon } from './neon.js';
-import { writePieces, type PieceMachine } from './pieces.js';
+import { encodePieces, writePieces, type PieceMachine } from './pieces.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-pieces-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -20,14 +21,15 @@ interface Form {
   readonly machine: PieceMachine;
   readonly cc: string;
   readonly able: boolean;
+  readonly asText: boolean;
   readonly build: typeof guardedLibrary;
 }
 const hasAvx2 = process.arch === 'x64' && process.platform === 'linux' && nativeIsa().lanes >= 8;
 const hasArm = hasTool('aarch64-linux-gnu-gcc') && hasTool('qemu-aarch64');
 const forms: readonly Form[] = [
-  { machine: avx2, cc: 'gcc', able: hasAvx2 && hasTool('gcc'), build: guardedLibrary },
-  { machine: avx2, cc: 'clang', able: hasAvx2 && hasTool('clang'), build: guardedLibrary },
-  { machine: neon, cc: 'aarch64-linux-gnu-gcc', able: hasArm, build: guardedProgram },
+  { machine: avx2, cc: 'gcc', able: hasAvx2 && hasTool('gcc'), asText: false, build: guardedLibrary },
+  { machine: avx2, cc: 'clang', able: hasAvx2 && hasTool('clang'), asText: true, build: guardedLibrary },
+  { machine: neon, cc: 'aarch64-linux-gnu-gcc', able: hasArm, asText: true, build: guardedProgram },
 ];
 
 const COUNT = 40;
@@ -59,15 +61,15 @@ function firstDifference(actual: ArrayLike<number>, expected: ArrayLike<number>)
   return undefined;
 }
 
-describe.each(forms)('$machine.name, $cc', ({ machine, cc, able, build }) => {
+describe.each(forms)('$machine.name, $cc, as text: $asText', ({ machine, cc, able, asText, build }) => {
   const functions = functionsFor(machine);
   let run: GuardedRun;
   beforeAll(() => {
     if (!able) return;
     const own = join(folder, `${machine.name}-${cc}`);
     mkdirSync(own);
-    const text = assemblyFile({ machine: machine.processor, functions, body: (i) => writePieces(machine, functions[i]!).text }, ['test']);
-    ({ run } = build(own, 'streams', cc, [], functions.map((f) => f.name), new Map([['streams.S', text]])));
+    const { symbols, bytes, text } = encodePieces(machine, functions), body = asText ? text : binaryBody(symbols, 'streams.bin');
+    ({ run } = build(own, 'streams', cc, [], functions.map((f) => f.name), new Map<string, string | Uint8Array>([['streams.S', assemblyFile({ machine: machine.processor, functions, body }, ['test'])], ['streams.bin', bytes ?? '']])));
   }, 60_000);
   const check = (element: (values: RandomSource) => () => number, seed: number): Float32Array[] => functions.map((f, index) => {
     const values = randomSource(seed + index), data = streamCase(f, values.integer(1, 5), element(values), word(values), inPlace(index)), expected = interpreted(f, data);
@@ -87,8 +89,19 @@ describe.each(forms)('$machine.name, $cc', ({ machine, cc, able, build }) => {
   });
   test('what it cannot run is refused', () => {
     const random = randomSource(1), f = randomStream(random, 'f', { rows: machine.rows });
-    expect(() => writePieces(machine, { ...f, rows: [...f.rows, 64000] })).toThrow(/registers for/);
-    expect(() => writePieces(machine, { ...f, lanes: 8 })).toThrow(/f32 in 8 lanes/);
-    expect(() => writePieces(machine, randomQuads(random, 'q', { rows: 4 }))).toThrow(/u8s8 in 16 lanes/);
+    expect(() => writePieces(machine, { ...f, rows: [...f.rows, 64000] }, 'binary')).toThrow(/registers for/);
+    expect(() => writePieces(machine, { ...f, lanes: 8 }, 'binary')).toThrow(/f32 in 8 lanes/);
+    expect(() => writePieces(machine, randomQuads(random, 'q', { rows: 4 }), 'binary')).toThrow(/u8s8 in 16 lanes/);
   });
+});
+
+const assembler = hasTool('gcc') && hasTool('objcopy') && hasAvx2;
+test.skipIf(!assembler)('bytes are what the assembler makes of the text', () => {
+  const functions = functionsFor(avx2), { bytes, symbols, text } = encodePieces(avx2, functions), file = join(folder, 'code.S');
+  writeFileSync(file, assemblyFile({ machine: 'x86-64', functions, body: text }, ['test']));
+  execFileSync('gcc', ['-c', file, '-o', join(folder, 'code.o')]);
+  execFileSync('objcopy', ['-O', 'binary', '-j', '.text', join(folder, 'code.o'), join(folder, 'code.bin')]);
+  const assembled = readFileSync(join(folder, 'code.bin'));
+  for (const { name, offset, size } of symbols) expect(Buffer.compare(bytes!.subarray(offset, offset + size), assembled.subarray(offset, offset + size)), name).toBe(0);
+  expect([assembled.length, symbols.every((s) => s.offset % 64 === 0)]).toEqual([bytes!.length, true]);
 });

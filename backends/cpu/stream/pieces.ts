@@ -8,7 +8,9 @@
  * what a weight is loaded for are the pieces. A machine says how it does each of these things; the order is the same for all.
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
-import { streamLanes, type FloatStream, type StreamFunction } from '../../../compiler/kir/stream.js';
+import { isPermute, type Routine } from '../../../compiler/kir/routine.js';
+import { streamLanes, type FloatStream } from '../../../compiler/kir/stream.js';
+import { streamRegion, type StreamSymbol } from './region.js';
 
 /** Arguments that a function goes on from, one tile to the next. */
 export type Pointer = 'x' | 'x2' | 'y' | 'r' | 'masks';
@@ -37,14 +39,12 @@ export interface PieceAssembler {
   bound(op: 'max' | 'min', rows: number): void;
   /** Masked lanes of a row's sums become zero, whatever they were. */
   keep(row: number): void;
-  /** The text so far, without label and directives of the function's symbol, and how many bytes it makes, about. */
+  /** All of it, without label and directives of the function's symbol. */
   take(): PieceCode;
 }
 
-export interface PieceCode {
-  readonly text: string;
-  readonly size: number;
-}
+/** Text, with the number of bytes that it makes, about; or bytes. */
+export type PieceCode = { readonly text: string; readonly size: number } | { readonly bytes: Uint8Array };
 
 export interface PieceMachine {
   readonly name: string;
@@ -53,8 +53,8 @@ export interface PieceMachine {
   readonly rows: number;
   /** How often the code runs for a tile. */
   readonly passes: number;
-  /** A writer for one function; `constants` lie behind its code. */
-  assembler(f: FloatStream, constants: Float32Array): PieceAssembler;
+  /** A writer for one function. @param form `binary` where the machine has an encoder */
+  assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler;
 }
 
 /** Weights are read in fours. */
@@ -75,12 +75,36 @@ function boundsOf(f: FloatStream): { readonly op: 'max' | 'min'; readonly value:
   return ([{ op: 'max', value: low }, { op: 'min', value: high }] as const).filter((b) => Number.isFinite(b.value));
 }
 
+/** The code of functions: bytes where the machine has an encoder for them, text for each. */
+export interface EncodedPieces {
+  readonly symbols: readonly StreamSymbol[];
+  readonly bytes?: Uint8Array;
+  text(index: number): string;
+}
+
+/**
+ * Writes the stream functions of a model.
+ * @param functions in the order in which they run; names are symbols
+ * @throws NodeProblem SPC9008 where the machine cannot run one
+ */
+export function encodePieces(machine: PieceMachine, functions: readonly Routine[]): EncodedPieces {
+  const codes = functions.map((f) => writePieces(machine, f, 'binary')), parts = codes.flatMap((c) => ('bytes' in c ? [c.bytes] : []));
+  return {
+    ...(parts.length === codes.length ? streamRegion(functions, parts) : { symbols: codes.map((c, i) => ({ name: functions[i]!.name, offset: 0, size: 'bytes' in c ? c.bytes.length : c.size })) }),
+    text(index) {
+      const code = codes[index]!, text = 'text' in code ? code : writePieces(machine, functions[index]!, 'text');
+      return 'text' in text ? text.text : '';
+    },
+  };
+}
+
 /** A function with its constants. @throws NodeProblem SPC9008 where the machine cannot run it: f32 in vectors of 16 lanes only */
-export function writePieces(machine: PieceMachine, f: StreamFunction): PieceCode {
+export function writePieces(machine: PieceMachine, f: Routine, form: 'binary' | 'text'): PieceCode {
+  if (isPermute(f)) throw new NodeProblem('SPC9008', `${f.name} permutes registers: ${machine.name} has no code for it`);
   if (f.arithmetic === 'u8s8' || streamLanes(f) !== 16) throw new NodeProblem('SPC9008', `stream function ${f.name} has ${f.arithmetic ?? 'f32'} in ${streamLanes(f)} lanes, ${machine.name} has f32 in 16`);
   const rows = f.rows.length, { start, finish, steps } = f;
   if (rows > machine.rows) throw new NodeProblem('SPC9008', `stream function ${f.name} has ${rows} rows, ${machine.name} has registers for ${machine.rows}`);
-  const asm = machine.assembler(f, constantsOf(f).all);
+  const asm = machine.assembler(f, form);
   const each = (write: (row: number) => void): void => { for (let row = 0; row < rows; row++) write(row); };
   asm.enter(rows);
   asm.tile();
@@ -110,8 +134,13 @@ export function writePieces(machine: PieceMachine, f: StreamFunction): PieceCode
   return asm.take();
 }
 
+export const usesMasks = (f: FloatStream): boolean => f.columnMasks.some((m) => m > 0) || (f.finish?.mask ?? 0) > 0;
+
+/** The bit of each lane in a mask. */
+export const LANE_BITS = Int32Array.from({ length: 16 }, (_, lane) => 2 ** lane);
+
 /** Constants as words of assembly text. */
-export function constantLines(values: Float32Array): string[] {
+export function constantLines(values: Float32Array | Int32Array): string[] {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   return Array.from({ length: Math.ceil(words.length / 8) }, (_, i) => `  .long ${Array.from(words.subarray(8 * i, 8 * i + 8), (w) => `0x${w.toString(16)}`).join(', ')}`);
 }

@@ -97,12 +97,22 @@ const testOp: VectorOp = { mnemonic: 'vptestmd', map: 2, prefix: 1, opcode: 0x27
 const shiftOp: VectorOp = { mnemonic: 'vpsrld', map: 1, prefix: 1, opcode: 0x72, operands: 3, memory: 'vector' };
 const SHIFT_RIGHT = 2;
 
+/** A vector instruction of AVX2 on ymm registers; its last operand is a register or memory, where `size` names what it reads or writes. */
+export interface VexOp extends Pick<VectorOp, 'mnemonic' | 'map' | 'prefix' | 'opcode' | 'operands' | 'stores'> {
+  readonly size: 'YMMWORD' | 'XMMWORD' | 'DWORD' | 'WORD';
+  readonly immediate?: true;
+}
+/** A register, an address, or that of a label, defined later, plus a number of bytes. */
+export type VexOperand = number | { readonly base: Gpr; readonly displacement: number } | { readonly label: string; readonly addend: number };
+
 /** What both assemblers can do. Displacements and immediates are signed 32-bit; masked lanes become zero, or stay where the instruction merges (mask 0: all lanes count). */
 export interface Assembler {
   /** op reg, v, [base + displacement]; the operand v is missing where op has two operands. */
   memory(op: VectorOp, reg: number, v: number, base: Gpr, displacement: number, mask: number): void;
   /** op reg, v, rm */
   register(op: VectorOp, reg: number, v: number, rm: number, mask: number): void;
+  /** op reg, v, rm (, immediate); the operand v is missing where op has two operands. */
+  vex(op: VexOp, reg: number, v: number, rm: VexOperand, immediate?: number): void;
   /** A mask of 16 lanes from memory. */
   loadMask(mask: number, base: Gpr, displacement: number): void;
   /** The lanes in which v and rm have a common bit. */
@@ -116,6 +126,8 @@ export interface Assembler {
   leaLabel(reg: Gpr, label: string, addend: number): void;
   prefetch(base: Gpr, displacement: number): void;
   addImmediate(reg: Gpr, value: number): void;
+  /** The address of 64 bytes, at a multiple of 64, among the 128 below the stack pointer that a function may use. */
+  scratch(reg: Gpr): void;
   decrement(reg: Gpr): void;
   /** Jumps back where the last result was not zero. */
   jumpNotZero(label: string): void;
@@ -192,6 +204,20 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
       evex(op, reg, v, rm & 16, rm & 8, mask, false);
       bytes[at++] = 0xc0 | (reg & 7) << 3 | (rm & 7);
     },
+    vex(op, reg, v, rm, immediate) {
+      reserve(LONGEST);
+      const b = typeof rm === 'number' ? rm & 8 : 'base' in rm ? rm.base & 8 : 0, last = (op.operands === 3 ? ~v & 15 : 15) << 3 | 4 | op.prefix, r = reg & 8 ? 0 : 0x80;
+      if (op.map === 1 && !b) { bytes[at++] = 0xc5; bytes[at++] = r | last; } else { bytes[at++] = 0xc4; bytes[at++] = r | 0x40 | (b ? 0 : 0x20) | op.map; bytes[at++] = last; }
+      bytes[at++] = op.opcode;
+      if (typeof rm === 'number') bytes[at++] = 0xc0 | (reg & 7) << 3 | (rm & 7);
+      else if ('base' in rm) operand(reg, rm.base, rm.displacement, 1);
+      else {
+        bytes[at++] = (reg & 7) << 3 | 5;
+        patches.push({ label: rm.label, at, addend: rm.addend });
+        word(0);
+      }
+      if (op.immediate) bytes[at++] = immediate ?? 0;
+    },
     loadMask(mask, base, displacement) {
       reserve(LONGEST);
       if (base & 8) { bytes[at++] = 0xc4; bytes[at++] = 0xc1; bytes[at++] = 0x78; } else { bytes[at++] = 0xc5; bytes[at++] = 0xf8; }
@@ -229,6 +255,12 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
       if (value >= -128 && value <= 127) { bytes[at++] = 0x83; bytes[at++] = 0xc0 | (reg & 7); bytes[at++] = value; return; }
       if (reg === gpr.rax) bytes[at++] = 0x05; else { bytes[at++] = 0x81; bytes[at++] = 0xc0 | (reg & 7); }
       word(value);
+    },
+    scratch(reg) {
+      reserve(LONGEST);
+      // mov from rsp, add -64, and -64
+      bytes[at++] = 0x48 | reg >> 3; bytes[at++] = 0x89; bytes[at++] = 0xe0 | (reg & 7);
+      for (const op of [0xc0, 0xe0]) { bytes[at++] = 0x48 | reg >> 3; bytes[at++] = 0x83; bytes[at++] = op | (reg & 7); bytes[at++] = 0xc0; }
     },
     decrement(reg) {
       reserve(LONGEST);
@@ -299,6 +331,10 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
     memory(op, reg, v, base, displacement, mask) {
       vector(op, reg, v, `${op.memory === 'vector' ? memory : 'DWORD'} PTR ${at(base, displacement)}${op.memory === 'broadcast' ? `{1to${lanes}}` : ''}`, mask);
     },
+    vex(op, reg, v, rm, immediate) {
+      const last = typeof rm === 'number' ? `ymm${rm}` : `${op.size} PTR ${'base' in rm ? at(rm.base, rm.displacement) : `[rip+${name(rm.label)}${signed(rm.addend)}]`}`, own = `ymm${reg}`;
+      put(op.mnemonic, ...(op.stores ? [last, own] : [own, ...(op.operands === 3 ? [`ymm${v}`] : []), last]), ...(op.immediate ? [String(immediate)] : []));
+    },
     register: (op, reg, v, rm, mask) => vector(op, reg, v, `${register}${rm}`, mask),
     loadMask: (mask, base, displacement) => put('kmovw', `k${mask}`, `WORD PTR ${at(base, displacement)}`),
     testBits: (mask, v, rm) => put(testOp.mnemonic, `k${mask}`, `${register}${v}`, `${register}${rm}`),
@@ -308,6 +344,11 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
     leaLabel: (reg, label, addend) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, `[rip+${name(label)}${signed(addend)}]`),
     prefetch: (base, displacement) => put(addressOps.prefetcht0.mnemonic, `${addressOps.prefetcht0.size}${at(base, displacement)}`),
     addImmediate: (reg, value) => put('add', gprNames.get(reg)!, String(value)),
+    scratch(reg) {
+      put('mov', gprNames.get(reg)!, 'rsp');
+      put('add', gprNames.get(reg)!, '-64');
+      put('and', gprNames.get(reg)!, '-64');
+    },
     decrement: (reg) => put('dec', gprNames.get(reg)!),
     jumpNotZero: (label) => put('jnz', name(label)),
     label: (label) => { lines.push(`${name(label)}:`); },
