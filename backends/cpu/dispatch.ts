@@ -7,6 +7,7 @@ import type { Isa } from './isa.js';
  * them; the compiler's functions ask the system, too, whether it saves the registers. Absent: code for the instruction set is not chosen at run time.
  */
 const features: { readonly [N in Isa['name']]?: readonly string[] } = {
+  'x86-64-v4-vnni': ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl', 'avx512vnni'],
   'x86-64-v4': ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'],
   'x86-64-v3': ['avx2', 'fma', 'bmi', 'bmi2'],
   generic: [],

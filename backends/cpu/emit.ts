@@ -27,6 +27,7 @@ const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   spc_planes_: ['spc_tiles.h', 'spc_planes.h'],
   spc_winners_: ['spc_tiles.h', 'spc_select.h'],
   spc_columns_: ['spc_tiles.h', 'spc_select.h', 'spc_columns.h'],
+  spc_squares_: ['spc_squares.h'],
 };
 
 interface Addressing {

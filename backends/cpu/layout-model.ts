@@ -23,8 +23,8 @@ const BYTES_PER_NANOSECOND = 25;
 /** Bytes of constants that stay in the second and in the last cache from one inference to the next, and the rates at which the others come. */
 const SECOND_CACHE = 1 << 19, LAST_CACHE = 1 << 24, CACHED_PER_NANOSECOND = 80, STREAMED_PER_NANOSECOND = 28;
 const constantBytes = (graph: Graph): number => [...graph.values.values()].reduce((s, v) => s + (v.constant ? bytesOfType(v.type) : 0), 0);
-/** Least time of reading a node's constants. */
-const reading = (graph: Graph, bytes: number): number => (bytes <= SECOND_CACHE ? 0 : bytes / (constantBytes(graph) <= LAST_CACHE ? CACHED_PER_NANOSECOND : STREAMED_PER_NANOSECOND));
+/** Least time of reading a node's constants. @param share of those of the graph that are read, where all nodes read as much of theirs as this one */
+const reading = (graph: Graph, bytes: number, share = 1): number => (bytes <= SECOND_CACHE ? 0 : bytes / (share * constantBytes(graph) <= LAST_CACHE ? CACHED_PER_NANOSECOND : STREAMED_PER_NANOSECOND));
 
 /** A step more, and a reason to leave small tensors alone. */
 const CALL_NANOSECONDS = 100;
@@ -155,7 +155,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     if (before) return before;
     const constants = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0), request = requestFor(graph, node);
     const kernels = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).map(({ choice, nanoseconds, bytes = constants, absorbs = [] }): Offer =>
-      ({ kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes), streaming(graph, node)), bytes, absorbs }));
+      ({ kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes, Math.min(1, bytes / constants)), streaming(graph, node)), bytes, absorbs }));
     const nest: Offer = { kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes: constants, absorbs: [] };
     const offers = kernels.some((o) => o.absorbs.length === 0) ? kernels : [...kernels, nest];
     known.set(graph, of.set(node.id, offers));

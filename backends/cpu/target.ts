@@ -1,7 +1,7 @@
 /** The CPU target: C11 with GCC/Clang vector extensions. */
 import { readFileSync } from 'node:fs';
 import type { Target } from '../types.js';
-import { channelsLastPasses } from '../../passes/pipeline.js';
+import { channelsLastPasses, quadPasses } from '../../passes/pipeline.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import { isDispatched } from './dispatch.js';
 import { emitC } from './emit.js';
@@ -21,7 +21,7 @@ export function nativeIsa(): Isa {
   } catch {
     return isas.generic;
   }
-  if (['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'].every((f) => flags.has(f))) return isas['x86-64-v4'];
+  if (['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'].every((f) => flags.has(f))) return isas[flags.has('avx512_vnni') ? 'x86-64-v4-vnni' : 'x86-64-v4'];
   return ['avx2', 'fma', 'bmi2', 'f16c'].every((f) => flags.has(f)) ? isas['x86-64-v3'] : isas.generic;
 }
 
@@ -32,7 +32,7 @@ export function cpuTarget(cpu: CpuName): Target {
   return {
     name: 'cpu',
     doc: `C11 with vector extensions, ${isa.name} (${isa.lanes} float lanes)`,
-    passes: channelsLastPasses,
+    passes: isa.dot4 ? quadPasses : channelsLastPasses,
     kernels: cpuKernels(isa),
     layouts: layoutModel(isa, cpuKernels(isa)),
     alignment: 64,
@@ -43,11 +43,11 @@ export function cpuTarget(cpu: CpuName): Target {
 }
 
 /** Each instruction set once, the best first. */
-const pathsOf = (cpus: readonly CpuName[]): Isa[] => [...new Set(cpus.map(isaOf))].sort((a, b) => b.lanes - a.lanes);
+const pathsOf = (cpus: readonly CpuName[]): Isa[] => [...new Set(cpus.map(isaOf))].sort((a, b) => b.lanes - a.lanes || Number(b.dot4) - Number(a.dot4));
 
 /** Which of several paths this machine takes: the best that it has, or the last. */
 export function runningPath(cpus: readonly CpuName[]): { readonly cpu: CpuName; readonly path: number } {
-  const paths = pathsOf(cpus), found = paths.findIndex((isa) => isa.lanes <= nativeIsa().lanes), path = found < 0 ? paths.length - 1 : found;
+  const paths = pathsOf(cpus), own = nativeIsa(), found = paths.findIndex((isa) => isa.lanes <= own.lanes && (own.dot4 || !isa.dot4)), path = found < 0 ? paths.length - 1 : found;
   return { cpu: paths[path]!.name, path };
 }
 

@@ -107,7 +107,7 @@ export type EngineName = (typeof engines)[number];
 
 export const flags = {
   target: flag<TargetName>('-t, --target <name>', 'what to emit code for: cpu, cuda or fpga', oneOf(['cpu', 'cuda', 'fpga']), 'cpu'),
-  cpu: flag<readonly CpuName[]>('--cpu <isa,...>', 'instruction set: native, x86-64-v3, x86-64-v4, aarch64 or generic; of several for x86-64, the best that the processor has is taken at run time', (t) => t.split(',').map(oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'aarch64', 'generic'])), 'native'),
+  cpu: flag<readonly CpuName[]>('--cpu <isa,...>', 'instruction set: native, x86-64-v3, x86-64-v4, x86-64-v4-vnni, aarch64 or generic; of several for x86-64, the best that the processor has is taken at run time', (t) => t.split(',').map(oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'x86-64-v4-vnni', 'aarch64', 'generic'])), 'native'),
   output: flag<string>('-o, --output <path>', 'where to write: a folder for emitted files, a file for a model', text),
   name: flag<string>('--name <identifier>', 'prefix of every emitted C symbol (default: the file\'s name)', (t) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(t)) throw new BadFlagValue(`'${t}' is not a C identifier of at most 64 characters`);

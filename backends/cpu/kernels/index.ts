@@ -10,6 +10,8 @@ import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
 import { permuteRule } from './permute/rule.js';
 import { normalizeRule, reduceRule, softmaxRule } from './rows.js';
+import { quadsRule } from './rows-stream/quads.js';
+import { rowsStreamRule } from './rows-stream/rule.js';
 import { streamRule } from './stream/rule.js';
 import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
@@ -31,5 +33,7 @@ export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
   pooledWalkRule(isa),
   selectionRule(isa), activeLinearRule(isa),
   streamRule(isa),
+  rowsStreamRule(isa),
+  quadsRule(isa),
   ...tileRules(isa),
 ];

@@ -1,0 +1,67 @@
+/**
+ * Products between row-major matrices as straight-line code, for so few rows that they fill one vector: x is transposed into columns
+ * in scratch memory, the sums are transposed back.
+ */
+import { typeOf, valueOf, type Graph, type Node } from '../../../../compiler/ir/types.js';
+import { asIndex, call, constant, nullPointer, pointer } from '../../../../compiler/kir/build.js';
+import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
+import { MAX_ROWS, type StreamFunction, type StreamLanes } from '../../../../compiler/kir/stream.js';
+import type { Stmt } from '../../../../compiler/kir/types.js';
+import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import type { Isa } from '../../isa.js';
+import { epilogueOperand, matchEpilogue, type StreamEpilogue } from '../stream/epilogue.js';
+import { nonZeros, streamProduct } from '../stream/product.js';
+import { rowBlocks } from '../stream/row-blocks.js';
+import { rowsStreamCost } from './cost.js';
+import { columnFunctions } from './functions.js';
+import { lanesFor, rowProduct, throughEpilogue, type RowProduct } from './operands.js';
+
+/** Beyond it the product fills tiles. */
+const MOST_ROWS = 16;
+
+/** Bias and clamp, which are applied where the sums are. */
+function fusedEpilogue(graph: Graph, node: Node): StreamEpilogue | undefined {
+  const { shape } = typeOf(graph, node.outputs[0]!);
+  const matched = matchEpilogue(node.epilogue?.expr, (node.epilogue?.inputs ?? []).map((id) => epilogueOperand(valueOf(graph, id), shape)), shape);
+  return matched?.residual === undefined ? matched : undefined;
+}
+
+export function rowsStreamRule(isa: Isa): KernelRule {
+  const candidates = (request: KernelRequest): KernelCandidate[] => {
+    const { graph, node, constants, outputs } = request;
+    if (isa.streams.code !== 'avx512' || node.kind !== 'matmul') return [];
+    const p = streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), constants[1]);
+    if (typeof p === 'string' || outputs[0]!.dtype !== 'f32') return [];
+    const operands = rowProduct(request), rows = operands?.x.shape[0] ?? 0;
+    if (!operands || rows < 2 || rows > MOST_ROWS) return [];
+    const lanes = lanesFor(rows), products = nonZeros(p), density = products / p.weights.length, cost = rowsStreamCost(isa, p, products, lanes, rows);
+    const fused = fusedEpilogue(graph, node), none = { bias: new Float32Array(p.rows), clamp: { low: -Infinity, high: Infinity } };
+    const functions = (): StreamFunction[] => columnFunctions({
+      columns: p.depth, rows: p.rows, weights: p.weights, blocks: rowBlocks(p, density, MAX_ROWS), chunk: cost.chunk, lanes, tiles: 1,
+      title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name,
+    }, { arithmetic: 'f32', ...(fused ?? none) });
+    return [{
+      choice: {
+        status: products < p.weights.length ? 'sparse-kernel' : 'dense-kernel', kernel: `stream ${lanes}x${MAX_ROWS} on rows`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products of ${rows} rows in straight-line code`,
+      },
+      nanoseconds: cost.nanoseconds,
+      bytes: cost.bytes,
+      // the weights are in the code: what stays of the operand is nothing
+      pack: () => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]),
+      build: (k) => buildRows(k, functions(), lanes, { ...operands, epilogue: fused ? undefined : operands.epilogue }),
+    }];
+  };
+  return { name: 'rows stream', candidates };
+}
+
+function buildRows(k: KernelBuilder, functions: readonly StreamFunction[], lanes: StreamLanes, { x, y, epilogue }: RowProduct): Stmt[] {
+  const [rows, depth] = x.shape as [number, number], n = y.shape[1]!, columns = k.scratch('columns', 'f32', lanes * depth), sums = k.scratch('sums', 'f32', lanes * n);
+  const toRows = (param: string): Stmt => call('spc_squares_to_rows', pointer(param), 4 * n, pointer(sums), lanes, rows, 4 * n);
+  const plain = epilogue && k.scratch('plain', 'f32', rows * n);
+  return [
+    call('spc_squares_from_rows', pointer(columns), lanes, pointer(x.param), 4 * depth, rows, 4 * depth, constant('i32', 0)),
+    ...functions.map((f) => k.callStream(f, pointer(columns), asIndex(1), nullPointer, nullPointer, pointer(sums), nullPointer)),
+    ...(epilogue && plain ? [toRows(plain), ...throughEpilogue(k, y, epilogue, 'f32', plain, { first: asIndex(0), count: asIndex(rows) })] : [toRows(y.param)]),
+  ];
+}
