@@ -75,6 +75,10 @@ interface Piece { readonly text: string; readonly level: number }
 const atom = (text: string): Piece => ({ text, level: 0 });
 const inside = (p: Piece, level: number): string => (p.level > level ? `(${p.text})` : p.text);
 
+const isBound = (e: Expr): boolean => e.kind === 'const' && Math.abs(Number(e.value)) < 2 ** 31;
+/** min(max(constant, x), constant): what an i32 holds, whatever x is, NaN too. */
+const isSaturated = (e: Expr): boolean => e.kind === 'binary' && e.op === 'min' && isBound(e.b) && e.a.kind === 'binary' && e.a.op === 'max' && isBound(e.a.a);
+
 export class CLikePrinter {
   private readonly buffers = new Map<string, ScalarType>();
 
@@ -166,7 +170,8 @@ export class CLikePrinter {
   private castPiece(e: Extract<Expr, { kind: 'cast' }>): Piece {
     const from = e.a.type.dtype, to = e.type.dtype, a = this.piece(e.a);
     if (e.type.lanes > 1) {
-      const integer = isFloatType(from) && !isFloatType(to) ? `spc_to_i32x${e.type.lanes}(${a.text})` : a.text;
+      const exact = isSaturated(e.a) ? `__builtin_convertvector(${a.text}, ${this.typeName({ dtype: 'i32', lanes: e.type.lanes })})` : `spc_to_i32x${e.type.lanes}(${a.text})`;
+      const integer = isFloatType(from) && !isFloatType(to) ? exact : a.text;
       return atom(to === 'i32' && integer !== a.text ? integer : `__builtin_convertvector(${integer}, ${this.typeName(e.type)})`);
     }
     if (to === 'bool') return { text: `${inside(a, 5)} != 0`, level: 7 };

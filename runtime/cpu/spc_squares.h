@@ -58,8 +58,12 @@ SPC_INLINE void spc_transpose_i32x8(spc_i32x8 r[8]) {
 SPC_SQUARES_SQUARE(4)
 SPC_SQUARES_SQUARE(8)
 
-/* Once in the code, however many products call them. */
+/* Once in the code, however many products call them, and compiled without knowing what a call passes. */
+#if defined(__clang__)
 #define SPC_SQUARES_CALLED static __attribute__((noinline, unused))
+#else
+#define SPC_SQUARES_CALLED static __attribute__((noipa, unused))
+#endif
 
 /* Rows that are there of the 8 from `first` on. */
 SPC_INLINE int spc_rows_from(long rows, long first) { return rows <= first ? 0 : rows - first < 8 ? (int)(rows - first) : 8; }

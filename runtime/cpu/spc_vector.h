@@ -65,10 +65,26 @@
 #define SPC_SQRT(N)                                                                                             \
   SPC_INLINE spc_f32x##N spc_sqrt_f32x##N(spc_f32x##N x) { for (int i = 0; i < N; ++i) x[i] = sqrtf(x[i]); return x; }
 
+/* Rounding to nearest: one instruction where there is one. */
+#if defined(__SSE4_1__)
+#define SPC_ROUND_4 SPC_INLINE spc_f32x4 spc_round_f32x4(spc_f32x4 x) { return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#else
+#define SPC_ROUND_4 SPC_ROUND_F32(spc_f32x4, f32x4)
+#endif
+#if defined(__AVX__)
+#define SPC_ROUND_8 SPC_INLINE spc_f32x8 spc_round_f32x8(spc_f32x8 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#else
+#define SPC_ROUND_8 SPC_ROUND_F32(spc_f32x8, f32x8)
+#endif
+#if defined(__AVX512F__)
+#define SPC_ROUND_16 SPC_INLINE spc_f32x16 spc_round_f32x16(spc_f32x16 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#else
+#define SPC_ROUND_16 SPC_ROUND_F32(spc_f32x16, f32x16)
+#endif
 /* The functions of spc_math.h; floor and its kin come from rounding to nearest. */
 #define SPC_VECTOR_MATH(N)                                                                                      \
   SPC_MATH_F32(spc_f32x##N, spc_i32x##N, spc_u32x##N, f32x##N, __builtin_convertvector)                         \
-  SPC_ROUND_F32(spc_f32x##N, f32x##N)                                                                           \
+  SPC_ROUND_##N                                                                                                 \
   SPC_INLINE spc_f32x##N spc_floor_f32x##N(spc_f32x##N x) {                                                     \
     const spc_f32x##N r = spc_round_f32x##N(x);                                                                 \
     return r - spc_select_f32x##N(r > x, spc_splat_f32x##N(1.0f), spc_splat_f32x##N(0.0f));                     \
