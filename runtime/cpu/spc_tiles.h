@@ -127,12 +127,12 @@ SPC_INLINE void spc_square_from_rows(float *y, long step, const float *x, const 
   /* a mask for each lane would take longer than the branch */
   for (int l = 0; l < 16; ++l) r[l] = rows[l] < 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(all, x + rows[l] * channels);
   spc_transpose_f32x16(r);
-  for (int c = 0; c < n; ++c) _mm512_storeu_ps(y + c * step, r[c]);
+  for (int c = 0; c < n; ++c, y += step) _mm512_storeu_ps(y, r[c]);
 }
 SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const int32_t rows[16], long channels, int n) {
   const __mmask16 all = (__mmask16)((1u << n) - 1);
   __m512 r[16];
-  for (int c = 0; c < 16; ++c) r[c] = c < n ? _mm512_loadu_ps(x + c * step) : _mm512_setzero_ps();
+  for (int c = 0; c < 16; ++c, x += step) r[c] = c < n ? _mm512_loadu_ps(x) : _mm512_setzero_ps();
   spc_transpose_f32x16(r);
   for (int l = 0; l < 16; ++l) {
     if (rows[l] < 0) continue;

@@ -197,6 +197,12 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
     const alike = live.filter((v) => v.name !== live.at(-1)!.name && v.shape.join() === live.at(-1)!.shape.join());
     if (alike.length > 0 && chance(0.2)) add(live.at(-1)!, pick(alike));
   }
+  // a convolution and the pool behind it, windows side by side, as one kernel may have them
+  if (!plain && of !== 'rows' && live.at(-1)!.shape.length > 2 && chance(0.4)) {
+    const last = live.at(-1)!, y = convolve(last, { kernel: last.shape.slice(2).map(() => pick([1, 3, 5])), stride: 1, same: true }), active = y && chance(0.5) ? relu(y) : y;
+    const window = pick([2, 2, 3]), pooled = active?.shape.map((d, axis) => (axis < 2 ? d : Math.floor(d / window))) ?? [0], spatial = last.shape.slice(2);
+    if (active && !pooled.includes(0)) emit('MaxPool', [active.name], pooled, { kernel_shape: spatial.map(() => window), strides: spatial.map(() => window), pads: spatial.flatMap(() => [0, 0]) });
+  }
   if (nodes.length === 0) (of === 'rows' ? relu : (x: Live): Live => convolve(x, { kernel: x.shape.slice(2).map(() => 1), stride: 1, rows: 3, group: 1 })!)(live[0]!);
   // what nothing reads, and some of what something reads
   return { seed, nodes, input, initializers, outputs: live.flatMap((v) => (v.name !== 'x' && (!used.has(v.name) || chance(0.15)) ? [v.name] : [])) };

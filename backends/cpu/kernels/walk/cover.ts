@@ -121,7 +121,8 @@ export function coverOf(rows: Extent, columns: Extent): Cover | undefined {
     runs() {
       const runs = new Int32Array(lines * 4);
       eachLine((line, alongAt, c, { inLanes, along, across }) => {
-        const from = Math.max(0, Math.ceil(-alongAt / along.stride)), to = Math.min(LINE, Math.ceil((along.input - alongAt) / along.stride)), step = along.stride * (inLanes ? 1 : columns.input);
+        const from = Math.max(0, Math.ceil(-alongAt / along.stride)), to = Math.min(LINE, Math.ceil((along.input - alongAt) / along.stride));
+        const step = along.stride * (inLanes ? 1 : columns.input);
         if (c >= 0 && c < across.input && from < to) runs.set([from, to, pixelAt(inLanes, alongAt + from * along.stride, c), step], line * 4);
       });
       return runs;

@@ -41,8 +41,9 @@ interface Plan {
 }
 
 function layerOf(graph: Graph, conv: NodeOf<'conv'>, window: Pair, result: readonly number[]): Layer | undefined {
-  const types = conv.inputs.map((id) => typeOf(graph, id)), product = streamProduct(conv, types, valueOf(graph, conv.inputs[1]!).constant), spatial = (shape: readonly number[]): Pair => (shape.length === 3 ? [1, shape[1]!] : [shape[1]!, shape[2]!]);
-  return typeof product === 'string' || elementCount(result) === 0 ? undefined : { product, images: types[0]!.shape[0]!, input: spatial(types[0]!.shape), output: spatial(result), window };
+  const types = conv.inputs.map((id) => typeOf(graph, id)), x = types[0]!.shape, product = streamProduct(conv, types, valueOf(graph, conv.inputs[1]!).constant);
+  const spatial = (shape: readonly number[]): Pair => (shape.length === 3 ? [1, shape[1]!] : [shape[1]!, shape[2]!]);
+  return typeof product === 'string' || elementCount(result) === 0 ? undefined : { product, images: x[0]!, input: spatial(x), output: spatial(result), window };
 }
 
 /** Non-zeros of every filter, in order of channels. */
@@ -63,7 +64,8 @@ function walkWith(isa: Isa, { product, input, output, window }: Layer, phases: P
   const extent = (d: 0 | 1): Extent => ({
     input: input[d], output: output[d] * left[d], stride: stride[d] * phases[d], before: before[d], reach: (kernel[d] - 1) * dilation[d] + (phases[d] - 1) * stride[d],
   });
-  const cover = coverOf(extent(0), extent(1)), distances = Array.from({ length: phases[0] * phases[1] }, (_, p): Pair => [Math.floor(p / phases[1]) * stride[0], (p % phases[1]) * stride[1]]);
+  const distances = Array.from({ length: phases[0] * phases[1] }, (_, p): Pair => [Math.floor(p / phases[1]) * stride[0], (p % phases[1]) * stride[1]]);
+  const cover = coverOf(extent(0), extent(1));
   const walk = cover && walkOf(isa, cover, distances, { channels: product.channels, filters: product.rows, nonZeros: nonZeros(product) });
   if (!walk || walk.nonZeros === 0) return undefined;
   const largest = left[0] * left[1], results = elementCount(output) * Math.ceil(product.rows / isa.lanes);
@@ -88,8 +90,8 @@ function rowsOf(y: TensorRef, epilogue: BoundEpilogue | undefined): Rows | undef
 }
 
 /** Every pixel of an image, the largest of its window in `sums`, through the epilogue. */
-function finishRows(k: KernelBuilder, isa: Isa, { product: { rows: channels }, output: [height, width] }: Layer, window: Pair, rows: Rows, sums: string, image: Expr): Stmt[] {
-  const vectors = channelVectors(channels, isa.lanes), output = outputOf(rows.y, 'f32', rows.epilogue);
+function finishRows(k: KernelBuilder, isa: Isa, { product, output: [height, width] }: Layer, window: Pair, rows: Rows, sums: string, image: Expr): Stmt[] {
+  const channels = product.rows, vectors = channelVectors(channels, isa.lanes), output = outputOf(rows.y, 'f32', rows.epilogue);
   return k.forEach([height, width], ([oy, ox]) => {
     const first = mul(add(mul(oy!, window[0] * width * window[1]), mul(ox!, window[1])), channels), pixel = add(mul(add(mul(image, height), oy!), width), ox!);
     const value = (j: number): Expr => Array.from({ length: window[0] * window[1] }, (_, i) => {
@@ -102,7 +104,8 @@ function finishRows(k: KernelBuilder, isa: Isa, { product: { rows: channels }, o
 
 /** @param finish the whole epilogue, where it can be applied to sums in registers */
 function build(k: KernelBuilder, isa: Isa, layer: Layer, { walk, window }: Plan, x: TensorRef, rows: Rows, finish: Finish | undefined): Stmt[] {
-  const { product, images, input, output } = layer, entries = entriesOf(product), direct = window[0] * window[1] === 1 && rows.y.dtype === 'f32' && (finish !== undefined || !rows.epilogue);
+  const { product, images, input, output } = layer, entries = entriesOf(product), whole = elementCount(window) === 1;
+  const direct = whole && rows.y.dtype === 'f32' && (finish !== undefined || !rows.epilogue);
   const body = (image: Expr): Stmt[] => {
     const from = { param: x.param, at: add(mul(image, elementCount(input) * product.channels), x.offset) };
     if (direct) return buildWalk(k, walk, entries, from, { param: rows.y.param, at: add(mul(image, elementCount(output) * product.rows), rows.y.offset) }, finish);
@@ -121,11 +124,11 @@ function finishOf(graph: Graph, epilogue: { readonly expr: Expr; readonly inputs
 }
 
 function describe({ product }: Layer, { walk, window }: Plan, pooled: Pair): LayerChoice {
-  const zeros = 1 - walk.nonZeros / product.weights.length, sums = walk.groups.reduce((n, g) => Math.max(n, g.reduce((s, r) => s + r.sums.length, 0)), 0);
+  const zeros = 1 - walk.nonZeros / product.weights.length, groups = walk.groups.map((g) => g.reduce((s, r) => s + r.sums.length, 0));
   const pool = elementCount(pooled) === 1 ? '' : `; the maximum of ${pooled.join('x')} sums is taken ${elementCount(window) === 1 ? 'in registers' : 'behind'}`;
   return {
-    status: walk.nonZeros < product.weights.length ? 'sparse-kernel' : 'dense-kernel', kernel: `walk ${sums}x8${pool ? ' pooled' : ''}`,
-    reason: `${(100 * zeros).toFixed(1)} % of the weights are zero: ${walk.nonZeros} times ${walk.groups.reduce((n, g) => n + g.reduce((s, r) => s + r.sums.length, 0), 0)} vectors of 8 pixels, from tables${pool}`,
+    status: walk.nonZeros < product.weights.length ? 'sparse-kernel' : 'dense-kernel', kernel: `walk ${Math.max(...groups)}x8${pool ? ' pooled' : ''}`,
+    reason: `${(100 * zeros).toFixed(1)} % of the weights are zero: ${walk.nonZeros} times ${groups.reduce((a, b) => a + b)} vectors of 8 pixels, from tables${pool}`,
   };
 }
 
@@ -151,7 +154,8 @@ export function pooledWalkRule(isa: Isa): KernelRule {
   return {
     name: 'pooled walk',
     candidates(request): KernelCandidate[] {
-      const { graph, node, outputs: [y] } = request, pool = pooledConv(graph, node), layer = pool && y && layerOf(graph, pool.conv, pool.window, y.shape), plan = layer && planOf(isa, layer);
+      const { graph, node, outputs: [y] } = request, pool = pooledConv(graph, node), layer = pool && y && layerOf(graph, pool.conv, pool.window, y.shape);
+      const plan = layer && planOf(isa, layer);
       if (!pool || !y || !layer || !plan || !rowsOf(y, request.epilogue)) return [];
       return [{
         choice: describe(layer, plan, layer.window), nanoseconds: (layer.images * plan.cycles) / isa.clock, bytes: tableBytes(plan.walk), absorbs: [pool.conv],

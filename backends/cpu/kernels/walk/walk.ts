@@ -88,8 +88,9 @@ function tablesOf({ cover, channels, filters, sources, chunk }: Walk, entries: r
 export const tableBytes = (w: Walk): number => 4 * (w.nonZeros * (1 + w.sources.length) + chunksOf(w) * w.filters);
 
 /** The sums of all filters from planes, in scratch memory. @returns its name */
-function sumStatements(k: KernelBuilder, w: Walk, entries: readonly (readonly Entry[])[], planes: string, finish: Finish | undefined): { readonly sums: string; readonly body: Stmt[] } {
-  const tables = tablesOf(w, entries), starts = k.constant('starts', tables.starts), offsets = k.constant('offsets', tables.offsets), weights = k.constant('weights', tables.weights);
+function sumStatements(k: KernelBuilder, w: Walk, entries: readonly (readonly Entry[])[], planes: string, finish: Finish | undefined) {
+  const tables = tablesOf(w, entries);
+  const starts = k.constant('starts', tables.starts), offsets = k.constant('offsets', tables.offsets), weights = k.constant('weights', tables.weights);
   const biased = finish?.bias.some((b) => b !== 0) ? k.constant('bias', f32s(finish.bias)) : undefined;
   const step = stepOf(w), sums = k.scratch('sums', 'f32', w.filters * step), chunks = chunksOf(w);
   const clamped = (e: Expr, { low, high }: Clamp): Expr => {
@@ -139,12 +140,14 @@ export interface Place {
 
 /** One image: its planes, the walk, and the results as row-major pixels. */
 export function buildWalk(k: KernelBuilder, w: Walk, entries: readonly (readonly Entry[])[], x: Place, y: Place, finish?: Finish): Stmt[] {
-  const { cover, channels, filters } = w, plane = cover.lines * LINE, planes = k.scratch('planes', 'f32', channels * plane), few = channels < FEW_CHANNELS, lines = k.constant('lines', i32(few ? cover.runs() : cover.pixels()));
+  const { cover, channels, filters } = w, plane = cover.lines * LINE, planes = k.scratch('planes', 'f32', channels * plane);
+  const few = channels < FEW_CHANNELS, lines = k.constant('lines', i32(few ? cover.runs() : cover.pixels()));
   const { sums, body } = sumStatements(k, w, entries, planes, finish), vectors = stepOf(w) / LINE, lanes = new Int32Array(stepOf(w)).fill(-1);
   cover.vectors.forEach((v, i) => lanes.set(v.pixels, i * WIDTH));
   const pixels = k.constant('pixels', i32(lanes));
+  const gather = few ? 'spc_planes_from_elements' : 'spc_planes_from_rows';
   return [
-    ...k.forEach([cover.lines], ([line]) => [call(few ? 'spc_planes_from_elements' : 'spc_planes_from_rows', pointer(planes), plane, pointer(x.param, x.at), pointer(lines), channels, line!)]),
+    ...k.forEach([cover.lines], ([line]) => [call(gather, pointer(planes), plane, pointer(x.param, x.at), pointer(lines), channels, line!)]),
     ...body,
     ...k.forEach([vectors], ([v]) => [call('spc_planes_to_rows', pointer(y.param, y.at), pointer(sums), stepOf(w), pointer(pixels), filters, v!)]),
   ];
