@@ -21,6 +21,9 @@ test('a result far from the reference is refused, and so is a reference that say
   expect(check([t(1.003, -4)], [t(1, -4)]).maxError).toBeCloseTo(0.003, 6);
   expect(() => check([t(1.005, -4)], [t(1, -4)])).toThrow(/wrong result: element 0/);
   expect(() => check([t(NaN, -4)], [t(1, -4)])).toThrow(/wrong result/);
+  const bytes = (...x: number[]): ReturnType<typeof tensorOf> => tensorOf('u8', [x.length], x);
+  expect(() => check([bytes(7, 254)], [bytes(7, 255)])).toThrow(/wrong result/);
+  expect(check([bytes(7, 254)], [bytes(7, 255)], 1).maxError).toBe(1);
   expect(() => check([t(0, 0)], [t(0, 0)])).toThrow(/say nothing/);
   expect(() => check([t(Infinity)], [t(Infinity)])).toThrow(/say nothing/);
 });
