@@ -7,18 +7,21 @@
  *     for each group of 16 rows:
  *       for each step: acc[l] += w[l] * block[source[l]][column[l]]
  *
- * Which blocks a step reads is the same for all groups of a function: it is in the code, which stays in the first cache. What differs is data: a
- * weight and six bits (source and column) for each lane and step, four bytes together where those bits take the place of the lowest of the weight.
+ * Which blocks a step reads is the same for all groups of a function: it is in the code, which stays in the first cache. What differs is data: for
+ * each lane and step a weight, five bits (which of two sources, and its column), and where there are more than two sources one that tells pairs of
+ * them apart. The five bits may take the place of the lowest ones of the weight.
  */
 
 /** Lanes of a group, and elements of a block. */
 export const PERMUTE_LANES = 16;
 /** Blocks that a step may read. */
 export const MOST_SOURCES = 4;
-/** Bits that say which element of a step's blocks a lane takes: source * 16 + column. */
-export const INDEX_BITS = 6;
+/** Bits that say which element of two blocks a lane takes. */
+export const INDEX_BITS = 5;
 /** Steps whose indices share a vector of words, where they are not in the weights. */
-export const INDICES_PER_WORD = 5;
+export const INDICES_PER_WORD = 6;
+/** Steps whose masks share a vector of words: 16 bits each, the lanes that read the second pair of sources. */
+export const MASKS_PER_VECTOR = 32;
 
 /** What every form of a permute function is called with, as C sees it: `void f(const float *x, const uint32_t *words, float *sums, long groups)`, at least one group. */
 export interface PermuteFunction {
@@ -45,29 +48,39 @@ export interface PermuteStep {
   readonly sources: readonly number[];
 }
 
-/** Words of one group: a vector a step, and one before every five steps where indices are apart. */
-export const groupWords = (steps: number, exact: boolean): number => PERMUTE_LANES * (steps + (exact ? Math.ceil(steps / INDICES_PER_WORD) : 0));
+/** Where the words of a step are among those of a group: its first weight, its first index and how far to the left that is, and its mask in halves of words. */
+export interface WordPlaces {
+  readonly weights: number;
+  readonly indices: number;
+  readonly shift: number;
+  readonly mask: number;
+}
 
-/** Where the weights of step t of a group are among its words, and where and how far to the left its indices. */
-export function wordPlaces(t: number, exact: boolean): { readonly weights: number; readonly indices: number; readonly shift: number } {
-  if (!exact) return { weights: t * PERMUTE_LANES, indices: t * PERMUTE_LANES, shift: 0 };
-  const block = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, first = block * (INDICES_PER_WORD + 1) * PERMUTE_LANES;
-  return { weights: first + (1 + own) * PERMUTE_LANES, indices: first, shift: own * INDEX_BITS };
+/** The words of one group: masks where a step has more than two sources, then a vector a step, and one before every six steps where indices are apart. */
+export function groupWords({ steps, exact }: Pick<PermuteFunction, 'steps' | 'exact'>): { readonly length: number; readonly places: readonly WordPlaces[] } {
+  const masks = steps.some((s) => s.sources.length > 2) ? Math.ceil(steps.length / MASKS_PER_VECTOR) : 0, sixes = exact ? Math.ceil(steps.length / INDICES_PER_WORD) : 0;
+  return {
+    length: PERMUTE_LANES * (masks + steps.length + sixes),
+    places: steps.map((_, t): WordPlaces => {
+      const six = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, indices = (masks + (exact ? six * (INDICES_PER_WORD + 1) : t)) * PERMUTE_LANES;
+      return { indices, weights: indices + (exact ? (1 + own) * PERMUTE_LANES : 0), shift: exact ? own * INDEX_BITS : 0, mask: t };
+    }),
+  };
 }
 
 /** Runs a permute function: what the emitted forms must agree with (sums of two halves, products rounded with the sum). */
 export function interpretPermute(f: PermuteFunction, x: Float32Array, words: Uint32Array, sums: Float32Array, groups: number): void {
-  const lanes = PERMUTE_LANES, floats = new Float32Array(words.buffer, words.byteOffset, words.length), length = groupWords(f.steps.length, f.exact);
+  const lanes = PERMUTE_LANES, floats = new Float32Array(words.buffer, words.byteOffset, words.length), { length, places } = groupWords(f);
   const held = new Int32Array(f.registers).fill(-1);
   for (let g = 0; g < groups; g++) {
     const acc = new Float32Array(2 * lanes);
     f.steps.forEach(({ loads, sources }, t) => {
       for (const b of loads) held[b % f.registers] = b;
-      const { weights, indices, shift } = wordPlaces(t, f.exact);
+      const { weights, indices, shift, mask } = places[t]!, pairs = sources.length > 2 ? words[g * length + (mask >> 1)]! >>> 16 * (mask & 1) : 0;
       for (let l = 0; l < lanes; l++) {
-        const w = floats[g * length + weights + l]!, index = words[g * length + indices + l]! >>> shift & 63;
-        // two sources are told apart by one bit, four by two; a third one is in the place of both of the second pair
-        const pair = sources.length > 2 ? index >> 5 : 0, second = index >> 4 & 1;
+        const w = floats[g * length + weights + l]!, index = words[g * length + indices + l]! >>> shift & 31;
+        // a third source is in the place of both of the second pair
+        const pair = pairs >> l & 1, second = index >> 4;
         const source = sources.length === 1 ? 0 : pair === 0 ? second : sources.length === 3 ? 2 : 2 + second;
         const block = sources[source]!, column = block * lanes + (index & 15);
         if (held[block % f.registers] !== block) throw new Error(`SPC9008: step ${t} of ${f.name} reads block ${block}, which is in no register`);

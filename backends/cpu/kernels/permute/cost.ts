@@ -9,11 +9,11 @@ import { schedule } from './schedule.js';
  * Cycles of a step of one to four sources where words come from the second cache, and from beyond. Measured on Zen 4: one permutation or multiply-add of 512
  * bits starts in a cycle, two with three sources or four wait for masks as well.
  */
-const NEAR_STEP = [0, 2.4, 2.5, 3.25, 4.05], FAR_STEP = [0, 2.9, 2.95, 3.45, 4.2];
+const NEAR_STEP = [0, 2, 2.05, 2.75, 3.05], FAR_STEP = [0, 2.4, 2.45, 2.9, 3.2];
 /** Bytes of words that stay in the second cache. */
 const SECOND_CACHE = 700_000;
 /** Cycles of a weight that is not in a step; of a row's result; of a call. */
-const LOOSE_WEIGHT = 1.7, RESULT = 1.4, CALL = 40;
+const LOOSE_WEIGHT = 3, RESULT = 0.6, CALL = 40;
 /** A load of a block, beside the steps. */
 const LOAD = 0.35;
 

@@ -7,7 +7,7 @@ import { PERMUTE_LANES, type PermuteFunction } from '../../../../compiler/kir/pe
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
-import { BLOCK_REGISTERS } from '../../permute/encode.js';
+import { blockRegisters } from '../../permute/encode.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
 import { permuteCost, type Shape } from './cost.js';
 import { sparseRows, type SparseRows } from './matrix.js';
@@ -30,13 +30,13 @@ export function permuteRule(isa: Isa): KernelRule {
     if (typeof product === 'string') return [];
     const density = nonZeros(product) / product.weights.length;
     if (density > MOST_DENSE || density === 0) return [];
-    const m = sparseRows(product), cost = permuteCost(isa, m, BLOCK_REGISTERS, batch);
+    const m = sparseRows(product), cost = permuteCost(isa, m, blockRegisters(false), batch);
     if (!cost) return [];
     const title = node.origins[0]?.node ?? graph.name;
     return [{
       choice: {
         status: 'sparse-kernel', kernel: `permute ${cost.shape.sources}x16`,
-        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step; weights rounded by up to 2^-18 of them`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step; weights rounded by up to 2^-19 of them`,
       },
       nanoseconds: cost.nanoseconds, bytes: cost.bytes,
       pack: () => new Map([[1, noWeights]]),
@@ -66,12 +66,12 @@ function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number)
 }
 
 function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: TensorRef, y: TensorRef): Stmt[] {
-  const packed = packProduct(m, shape, BLOCK_REGISTERS, false), { parts, loose } = packed;
+  const packed = packProduct(m, shape, blockRegisters(false), false), { parts, loose } = packed;
   const sums = k.scratch('sums', 'f32', m.rowOf.length), data = k.constant('words', words(packed.words));
   const laneOf = new Uint32Array(y.shape.at(-1)!);
   m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
   const lanes = k.constant('lanes', words(laneOf));
-  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, BLOCK_REGISTERS, false, masked, `${masked ? 'm' : 'p'}${i}`, title));
+  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, blockRegisters(false), false, masked, `${masked ? 'm' : 'p'}${i}`, title));
   const plain = functions(false), masked = functions(true);
   const addLoose = looseStatements(k, loose, x, sums);
   return k.forEach(y.shape.slice(0, -1), (at) => {
