@@ -7,10 +7,12 @@ import type { Target } from './types.js';
 export interface TargetOptions {
   /** Instruction set of the CPU target, or several for one library. */
   readonly cpu: CpuName | readonly CpuName[];
+  /** No kernel may round constant weights. */
+  readonly exactWeights?: boolean;
 }
 
 export const targets = {
-  cpu: (o: TargetOptions): Target => cpuPathsTarget(typeof o.cpu === 'string' ? [o.cpu] : o.cpu),
+  cpu: (o: TargetOptions): Target => cpuPathsTarget(typeof o.cpu === 'string' ? [o.cpu] : o.cpu, o),
   cuda: (): Target => cudaTarget,
   fpga: (): Target => fpgaTarget,
 } as const;

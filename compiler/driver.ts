@@ -40,6 +40,8 @@ export interface CompileOptions extends LayoutSettings {
   readonly cpu?: CpuName | readonly CpuName[];
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];
+  /** No kernel may round constant weights; otherwise some round them by up to 2^-19, and say so in their reason. */
+  readonly exactWeights?: boolean;
   /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
   readonly asm?: EmitOptions['asm'];
   /** Fails (SPC3201) where a product with at least this percentage of zero weights is not run by a sparse kernel. */
@@ -96,15 +98,16 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
 }
 
 /** As manifest.json shows them: only what was asked for, but for what decides everything. */
-const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros }: CompileOptions): Manifest['options'] => ({
+const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, exactWeights }: CompileOptions): Manifest['options'] => ({
   target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}),
   ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}), ...(zeros ? { profiled: true } : {}),
+  ...(exactWeights ? { exactWeights } : {}),
 });
 
 /** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
 export function optimiseModel(source: ModelSource, options: CompileOptions = {}): { readonly imported: ReturnType<typeof importModel>; readonly optimised: ReturnType<typeof runPasses>; readonly target: Target; readonly name: string } {
   const name = modelIdentifier(options.name || source.name || 'model');
-  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
+  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native', ...(options.exactWeights ? { exactWeights: true } : {}) });
   options.onPhase?.('import');
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
   const measured = options.zeros ? withZeros(imported.graph, options.zeros) : imported.graph;

@@ -17,14 +17,19 @@ import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
 import { pooledWalkRule, walkRule } from './walk/rule.js';
 
-export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
+export interface KernelSettings {
+  /** No kernel may round constant weights. */
+  readonly exactWeights?: boolean;
+}
+
+export const cpuKernels = (isa: Isa, settings: KernelSettings = {}): readonly KernelRule[] => [
   blocksRule(isa),
   pooledBlocksRule(isa),
   convRule(isa),
   convTransposeRule(isa),
   depthwiseRule(isa),
   matmulRule(isa),
-  permuteRule(isa),
+  permuteRule(isa, settings.exactWeights ?? false),
   softmaxRule(isa),
   normalizeRule(isa),
   reduceRule(isa),

@@ -1,5 +1,6 @@
 /** A product as permute functions, the words that they read, and the weights that have no place in them. */
 import { groupWords, INDEX_BITS, PERMUTE_LANES, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
+import { blockRegisters } from '../../permute/encode.js';
 import { blocksOf, demandOf, stepsOf, type Shape } from './cost.js';
 import type { SparseRows } from './matrix.js';
 import { placeWeights, visitsOf } from './placement.js';
@@ -52,8 +53,8 @@ export function embedIndex(bits: number, weight: number, index: number): number 
 }
 
 /** @param exact indices in words of their own */
-export function packProduct(m: SparseRows, shape: Shape, registers: number, exact: boolean): PackedProduct {
-  const lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
+export function packProduct(m: SparseRows, shape: Shape, exact: boolean): PackedProduct {
+  const registers = blockRegisters(exact), lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
   let offset = 0;
   const parts = partition(Array.from(m.most, (most) => stepsOf(most, shape))).map(({ first, groups, steps }): PermutePart => {
     const part = { first, groups, steps: schedule(demandOf(m, first, first + groups), { steps, sources: shape.sources, registers }).filter((s) => s.sources.length > 0), offset };
@@ -86,7 +87,7 @@ export function packProduct(m: SparseRows, shape: Shape, registers: number, exac
 }
 
 /** The function of a part. @param masked for x with infinities or NaN */
-export const permuteFunction = (m: SparseRows, part: PermutePart, registers: number, exact: boolean, masked: boolean, name: string, title: string): PermuteFunction => ({
-  kind: 'permute', name, columns: m.columns, registers, steps: part.steps, exact, masked,
+export const permuteFunction = (m: SparseRows, part: PermutePart, exact: boolean, masked: boolean, name: string, title: string): PermuteFunction => ({
+  kind: 'permute', name, columns: m.columns, registers: blockRegisters(exact), steps: part.steps, exact, masked,
   doc: [`${title}: ${part.groups} groups of ${PERMUTE_LANES} rows in ${part.steps.length} steps${masked ? ', zero weights left out' : ''}`],
 });

@@ -12,7 +12,6 @@ import { node, onnxModel } from '../../../../test/support/onnx-builder.js';
 import { hasTool } from '../../../../test/support/processes.js';
 import { randomSource } from '../../../../test/support/random-stream.js';
 import { pointWindow } from '../../../../compiler/core/window.js';
-import { blockRegisters } from '../../permute/encode.js';
 import { sparseRows, type SparseRows } from './matrix.js';
 import { embedIndex, packProduct, partition, permuteFunction } from './pack.js';
 
@@ -45,9 +44,9 @@ const rowsOf = (c: Case): SparseRows => sparseRows({ window: pointWindow, group:
 const SHAPE = { ratio: 1.1, sources: 2.5 };
 /** What the kernel computes, by the interpreter. */
 function interpreted(c: Case, x: Float32Array, exact: boolean, masked: boolean, shape = SHAPE): Float32Array {
-  const m = rowsOf(c), { parts, words, loose } = packProduct(m, shape, blockRegisters(exact), exact), sums = new Float32Array(m.rowOf.length), y = new Float32Array(c.rows);
+  const m = rowsOf(c), { parts, words, loose } = packProduct(m, shape, exact), sums = new Float32Array(m.rowOf.length), y = new Float32Array(c.rows);
   for (const [i, part] of parts.entries()) {
-    interpretPermute(permuteFunction(m, part, blockRegisters(exact), exact, masked, `f${i}`, ''), x, words.subarray(part.offset), sums.subarray(part.first * PERMUTE_LANES), part.groups);
+    interpretPermute(permuteFunction(m, part, exact, masked, `f${i}`, ''), x, words.subarray(part.offset), sums.subarray(part.first * PERMUTE_LANES), part.groups);
   }
   loose.lanes.forEach((lane, i) => { sums[lane]! += loose.weights[i]! * x[loose.columns[i]!]!; });
   m.rowOf.forEach((r, lane) => { if (r >= 0) y[r] = sums[lane]!; });
@@ -110,7 +109,7 @@ test('groups share a function where they need about as many steps', () => {
 });
 
 test('most weights of a random matrix find a step', () => {
-  const c = matrix('random', 256, 1024, 1, () => 0.1), m = rowsOf(c), { loose, words } = packProduct(m, { ratio: 1.1, sources: 3 }, blockRegisters(false), false);
+  const c = matrix('random', 256, 1024, 1, () => 0.1), m = rowsOf(c), { loose, words } = packProduct(m, { ratio: 1.1, sources: 3 }, false);
   expect(loose.weights.length).toBeLessThan(0.015 * m.weights.length);
   expect(words.length).toBeLessThan(1.25 * m.weights.length);
 });
@@ -132,8 +131,8 @@ describe.skipIf(!cc || !/avx512f.*avx512bw|avx512bw.*avx512f/.test(cpu))('as mac
     nodes: cases.flatMap((_, i) => (i % 2 ? [node('MatMul', [`x${i}`, `w${i}`], [`p${i}`], {}, { name: `product${i}` }), node('Add', [`p${i}`, `b${i}`], [`s${i}`]), node('Tanh', [`s${i}`], [`y${i}`])]
       : [node('MatMul', [`x${i}`, `w${i}`], [`y${i}`], {}, { name: `product${i}` })])),
   });
-  const layouts = Object.fromEntries(cases.map((_, i) => [`product${i}`, 'permute'])), forms = ['binary', 'text'] as const;
-  const compiled = forms.map((asm): CompileResult => compileModel({ name: asm, bytes }, { cpu: 'x86-64-v4', layouts, asm }));
+  const layouts = Object.fromEntries(cases.map((_, i) => [`product${i}`, 'permute'])), forms = ['binary', 'text', 'exact'] as const;
+  const compiled = forms.map((name): CompileResult => compileModel({ name, bytes }, { cpu: 'x86-64-v4', layouts, ...(name === 'text' ? { asm: name } : {}), ...(name === 'exact' ? { exactWeights: true } : {}) }));
   beforeAll(async () => {
     const objects = (await Promise.all(compiled.map((m) => buildObjects(folder, m, options)))).flatMap((b) => { if (b.problem) throw new Error(b.problem); return b.objects; });
     await linkDriver(folder, forms, objects, join(packageRoot(), 'runtime/include'), options);
@@ -146,7 +145,7 @@ describe.skipIf(!cc || !/avx512f.*avx512bw|avx512bw.*avx512f/.test(cpu))('as mac
       const y = toNumbers(result[i]!);
       for (let n = 0; n < c.batch; n++) {
         const own = xs[i]!.subarray(n * c.columns, (n + 1) * c.columns), got = y.slice(n * c.rows, (n + 1) * c.rows), { y: sums, scale } = wanted(c, own);
-        if (i % 2 === 0) expectProduct(c, own, got, EMBEDDED + SUMMED);
+        if (i % 2 === 0) expectProduct(c, own, got, form === forms.indexOf('exact') ? SUMMED : EMBEDDED + SUMMED);
         else got.forEach((v, r) => expect(isClose(v, Math.tanh(sums[r]! + r % 5 - 2), Math.max(1, scale[r]!), 1e-5), `${c.name}: row ${r}`).toBe(true));
       }
     });
@@ -154,13 +153,15 @@ describe.skipIf(!cc || !/avx512f.*avx512bw|avx512bw.*avx512f/.test(cpu))('as mac
   const inputs = (): Float32Array[] => cases.map((c) => Float32Array.from({ length: c.batch * c.columns }, () => random.next() * 4 - 2));
 
   test.each(forms)('%s', async (form) => {
-    const names = new Set(compiled[0]!.plan.steps.map((s) => s.choice.kernel.split(' ')[0]));
-    expect([...names]).toEqual(['permute']);
+    const { steps } = compiled[forms.indexOf(form)]!.plan, rounded = steps.filter((s) => s.choice.reason.includes('rounded'));
+    expect([...new Set(steps.map((s) => s.choice.kernel.split(' ')[0]))]).toEqual(['permute']);
+    expect(rounded.length > 0).toBe(form !== 'exact');
+    expect(rounded.length).toBeLessThan(steps.length);
     await check(forms.indexOf(form), inputs());
   });
   test.each([Infinity, -Infinity, NaN])('%s among the inputs', async (special) => {
     const xs = inputs();
     for (const x of xs) x[Math.floor(random.next() * x.length)] = special;
-    await check(0, xs);
+    for (const form of forms.keys()) await check(form, xs);
   });
 });
