@@ -28,7 +28,7 @@ const noWeights: DenseTensor = words(new Float32Array(0));
  */
 export function permuteRule(isa: Isa, exactWeights: boolean): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, constants }: KernelRequest): KernelCandidate[] => {
-    if (isa.name !== 'x86-64-v4' || node.kind !== 'matmul') return [];
+    if (isa.streams.code !== 'avx512' || node.kind !== 'matmul') return [];
     const [x, w] = inputs as [TensorRef, TensorRef], y = outputs[0]!, outer = y.shape.slice(0, -1), batch = elementCount(outer);
     if (batch > MOST_VECTORS || !isContiguous(x) || !sameShape(typeLike(x, outer), typeLike(y, outer)) || x.shape.length !== y.shape.length) return [];
     const product = streamProduct(node, [x, w], constants[1]);
