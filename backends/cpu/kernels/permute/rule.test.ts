@@ -114,6 +114,15 @@ test('most weights of a random matrix find a step', () => {
   expect(words.length).toBeLessThan(1.25 * m.weights.length);
 });
 
+test.each([['x86-64-v4', true], ['x86-64-v4-vnni', true], ['x86-64-v3', false], ['generic', false]] as const)('chosen for a single vector on %s: %s', (cpu, expected) => {
+  const { columns, rows, weights } = matrix('layer', 256, 512, 1, () => 0.1);
+  const bytes = onnxModel({
+    inputs: { x: { dtype: 'f32', shape: [1, columns] } }, outputs: ['y'], initializers: { w: { kind: 'dense', dtype: 'f32', shape: [columns, rows], data: weights } },
+    nodes: [node('MatMul', ['x', 'w'], ['y'], {}, { name: 'product' })],
+  });
+  expect(compileModel({ name: 'm', bytes }, { cpu }).plan.steps.some((s) => s.choice.kernel.startsWith('permute'))).toBe(expected);
+});
+
 const cpu = process.arch === 'x64' && process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '', cc = ['clang', 'gcc'].find(hasTool);
 const folder = mkdtempSync(join(tmpdir(), 'spc-permute-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
