@@ -103,4 +103,33 @@ SPC_INLINE void spc_columns_dense(float *y, const int32_t *list, const float *va
   }
 }
 
+/*
+ * Complementary rows: of `size` <= 16 rows that follow each other each column has a weight of one at most, so that a vector holds a column's weights
+ * of 16 such sets. It is multiplied once, and goes to as many vectors of sums as a set has rows, masked by which row each weight is of:
+ * masks[column][vector][row of the set], one bit a set. Masks are of weights that are not zero.
+ */
+SPC_INLINE void spc_columns_complementary(float *y, const int32_t *list, const float *values, const float *weights, const uint16_t *masks, long vectors, int size) {
+  for (long v = 0; v < vectors; ++v) {
+    float sums[16][16];
+#if defined(__AVX512F__)
+    __m512 sum[16];
+    for (int p = 0; p < size; ++p) sum[p] = _mm512_setzero_ps();
+    for (int32_t i = 0; i < list[0]; ++i) {
+      const long at = (long)list[SPC_LIST + i] * vectors + v;
+      const __m512 x = _mm512_set1_ps(values[i]), w = _mm512_loadu_ps(weights + 16 * at);
+      __builtin_prefetch(weights + 16 * ((long)list[SPC_LIST + i + 6] * vectors + v));
+      for (int p = 0; p < size; ++p) sum[p] = _mm512_mask3_fmadd_ps(x, w, sum[p], masks[size * at + p]);
+    }
+    for (int p = 0; p < size; ++p) _mm512_storeu_ps(sums[p], sum[p]);
+#else
+    memset(sums, 0, sizeof sums);
+    for (int32_t i = 0; i < list[0]; ++i) {
+      const long at = (long)list[SPC_LIST + i] * vectors + v;
+      for (int p = 0; p < size; ++p) for (int l = 0; l < SPC_LANES; ++l) if (masks[size * at + p] >> l & 1) sums[p][l] += values[i] * weights[16 * at + l];
+    }
+#endif
+    for (int l = 0; l < SPC_LANES; ++l) for (int p = 0; p < size; ++p) y[(v * SPC_LANES + l) * size + p] = sums[p][l];
+  }
+}
+
 #endif

@@ -1,4 +1,6 @@
 /** Columns of sparse weights in the forms of runtime/cpu/spc_columns.h, and what they cost. */
+import { complementary } from '../../../../compiler/layouts/complementary.js';
+import { weightMatrix } from '../../../../compiler/layouts/types.js';
 import { denseTensor } from '../../../../compiler/ir/tensor.js';
 import { call, pointer } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
@@ -10,6 +12,8 @@ export interface Columns {
   readonly rows: number;
   readonly columns: number;
   readonly at: (row: number, column: number) => number;
+  /** Most rows that follow each other of which no two ever meet in a column: sets of complementary rows; 1 where there are none. */
+  readonly complementary: number;
   /** Non-zeros of each column, and its blocks of 16 rows that have some. */
   readonly counts: Uint32Array;
   readonly blocks: Uint32Array;
@@ -20,6 +24,15 @@ const BLOCK = 16, RECORD = 8;
 /** Rows as u16. */
 const MOST_ROWS = 0x10000 - RECORD;
 
+/** Vectors of sums that stay in registers for a set. */
+const LARGEST_SET = 16;
+
+function largestSet(rows: number, columns: number, at: Columns['at']): number {
+  const m = weightMatrix('f32', rows, columns, Float32Array.from({ length: rows * columns }, (_, i) => at(Math.floor(i / columns), i % columns)));
+  for (let size = Math.min(LARGEST_SET, rows); size > 1; size--) if (complementary.accepts(m, { grouping: 'exact', size }).ok) return size;
+  return 1;
+}
+
 export function columnsOf(rows: number, columns: number, at: Columns['at']): Columns {
   const counts = new Uint32Array(columns), blocks = new Uint32Array(columns);
   for (let c = 0; c < columns; c++) {
@@ -29,10 +42,12 @@ export function columnsOf(rows: number, columns: number, at: Columns['at']): Col
       if (Math.floor(r / BLOCK) !== last) { last = Math.floor(r / BLOCK); blocks[c]!++; }
     }
   }
-  return { rows, columns, at, counts, blocks };
+  return { rows, columns, at, counts, blocks, complementary: largestSet(rows, columns, at) };
 }
 
 const sum = (x: Uint32Array, f: (n: number) => number = (n) => n): number => x.reduce((s, n) => s + f(n), 0);
+/** Vectors of 16 sets of complementary rows. */
+const setVectors = (c: Columns): number => Math.ceil(c.rows / c.complementary / BLOCK);
 const vectorsOf = (c: Columns): number => Math.ceil(c.rows / BLOCK);
 
 /** Running sums from 0. */
@@ -48,7 +63,7 @@ const partsMemory = (k: KernelBuilder, count: number): CallArgument[] => [pointe
 /** A way to store columns. */
 export interface ColumnForm {
   readonly name: string;
-  readonly takes: (c: Columns) => boolean;
+  readonly takes: (c: Columns, isa: Isa) => boolean;
   /** Cycles of an average column, and its bytes. */
   readonly cycles: (c: Columns, isa: Isa) => number;
   readonly bytes: (c: Columns) => number;
@@ -105,6 +120,25 @@ export const columnForms: readonly ColumnForm[] = [
       const at = k.constant('blocks', denseTensor('f32', [weights.length], weights)), which = k.constant('rows', denseTensor('u16', [rows.length], rows)), from = k.constant('starts', denseTensor('u32', [first.length], first));
       const parts = partsMemory(k, first.at(-1)!);
       return (sums, list, values) => call('spc_columns_blocks', pointer(sums), ...parts, pointer(list), pointer(values), pointer(at), pointer(which), pointer(from));
+    },
+  },
+  {
+    name: 'complementary',
+    // elsewhere masks are loops
+    takes: (c, isa) => c.complementary > 1 && isa.lanes === 16,
+    cycles: (c) => 4 + setVectors(c) * (3 + 1.4 * c.complementary),
+    bytes: (c) => setVectors(c) * (64 + 2 * c.complementary),
+    sums: (c) => setVectors(c) * BLOCK * c.complementary,
+    build(k, c) {
+      const n = setVectors(c), size = c.complementary, weights = new Float32Array(c.columns * n * BLOCK), masks = new Uint16Array(c.columns * n * size);
+      for (let column = 0; column < c.columns; column++) for (let r = 0; r < c.rows; r++) {
+        const w = c.at(r, column), set = Math.floor(r / size), vector = column * n + Math.floor(set / BLOCK);
+        if (w === 0) continue;
+        weights[vector * BLOCK + (set % BLOCK)] = w;
+        masks[vector * size + (r % size)]! |= 1 << (set % BLOCK);
+      }
+      const at = k.constant('packs', denseTensor('f32', [weights.length], weights)), which = k.constant('masks', denseTensor('u16', [masks.length], masks));
+      return (sums, list, values) => call('spc_columns_complementary', pointer(sums), pointer(list), pointer(values), pointer(at), pointer(which), n, size);
     },
   },
   {

@@ -34,7 +34,7 @@ export function activeLinearRule(isa: Isa, forms: readonly ColumnForm[] = column
     if (y.shape.length !== 2 || points === 0) return [];
     const c = weightsOf(constants[1], depth, n, node.attrs.transB), nonZeros = c.counts.reduce((s, m) => s + m, 0), each = depth * active.share;
     const zeros = (100 * (1 - nonZeros / (depth * n))).toFixed(1);
-    return forms.flatMap((form): KernelCandidate[] => (!form.takes(c) ? [] : [{
+    return forms.flatMap((form): KernelCandidate[] => (!form.takes(c, isa) ? [] : [{
       choice: {
         status: nonZeros < depth * n ? 'sparse-kernel' : 'dense-kernel', kernel: `active columns, ${form.name}`,
         reason: `${active.why}: their columns of the weights only, of which ${zeros} % are zero${active.selection ? '; the winners are listed on the way' : ''}`,
