@@ -103,9 +103,9 @@ test.skipIf(!canRun(builds[0]!)).each(columnForms.map((f) => [f.name, f] as cons
 });
 
 test('the selection becomes a step of its own where something else reads it', () => {
-  const c = new TileCases(), winners = c.node('kWinners', [c.input([1, 64])], { axes: [1], k: 6, ties: 'lowest' });
-  for (const name of ['a', 'b']) c.op(name, 'matmul', [winners, c.constant([64, 64], weights(64, 64, 0.1, 1))], matmul);
+  const c = new TileCases(), winners = c.node('kWinners', [c.input([1, 256])], { axes: [1], k: 8, ties: 'lowest' });
+  for (const name of ['a', 'b']) c.op(name, 'matmul', [winners, c.constant([256, 300], weights(256, 300, 0.9, 1))], matmul);
   const plan = buildPlan(c.graph(), cpuTarget('x86-64-v4'));
   expect(plan.steps.map((s) => s.choice.kernel)).toEqual(['select in networks', 'active columns, whole', 'active columns, whole']);
-  expect(plan.steps[1]!.choice.reason).toContain('6 winners of 64');
+  expect(plan.steps[1]!.choice.reason).toContain('8 winners of 256');
 });
