@@ -3,7 +3,10 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { writeFiles } from './driver.js';
+import { node, onnxModel } from '../test/support/onnx-builder.js';
+import { compileModel, writeFiles } from './driver.js';
+import { isBf16 } from './ir/bf16.js';
+import { tensorOf } from './ir/tensor.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-driver-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -35,4 +38,18 @@ test('an interruption while files are written waits until the folder is complete
   spawnSync(process.execPath, ['--import', import.meta.resolve('tsx/esm'), '--input-type=module', '-e', script]);
   expect(readdirSync(dir).sort()).toEqual(['a', 'b']);
   expect(readdirSync(folder).filter((f) => f.startsWith('.spc-'))).toEqual([]);
+});
+
+test('weights as bf16: rounded in every product, stored in 16 bits where reading them takes the time, and said', () => {
+  const numbers = (n: number): number[] => Array.from({ length: n }, (_, i) => Math.sin(i));
+  const bytes = onnxModel({
+    inputs: { x: { dtype: 'f32', shape: [1, 3, 8, 8] } }, outputs: ['y'], nodes: [node('Conv', ['x', 'w', 'b'], ['c'], { kernel_shape: [3, 3] }), node('Flatten', ['c'], ['f']), node('Gemm', ['f', 'v'], ['y'])],
+    initializers: { w: tensorOf('f32', [4, 3, 3, 3], numbers(108)), b: tensorOf('f32', [4], numbers(4)), v: tensorOf('f32', [144, 80], numbers(144 * 80)) },
+  });
+  const { manifest, graph } = compileModel({ bytes }, { cpu: 'x86-64-v4', weightType: 'bf16' });
+  expect(manifest.options).toMatchObject({ weightType: 'bf16' });
+  expect(manifest.layers.slice(-2).map((l) => l.reason.replace(/.*: /, ''))).toEqual([expect.stringMatching(/; weights are rounded to bf16 and kept as f32$/), expect.stringMatching(/panels of bf16$/)]);
+  const constants = [...graph.values.values()].flatMap((v) => (v.constant ? [[v.type.shape.length, isBf16(v.constant)] as const] : []));
+  expect(constants.filter(([rank]) => rank > 1).map(([, bf16]) => bf16)).toEqual([true, true]);
+  expect(compileModel({ bytes }, { cpu: 'x86-64-v4' }).manifest.layers.some((l) => l.reason.includes('bf16'))).toBe(false);
 });

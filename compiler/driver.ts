@@ -6,6 +6,7 @@ import type { CpuName } from '../backends/cpu/target.js';
 import type { EmitOptions, Target } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
+import { roundWeights } from '../passes/round-weights.js';
 import { selectLayout } from '../passes/select-layout/index.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
@@ -44,6 +45,8 @@ export interface CompileOptions extends LayoutSettings {
   readonly exactWeights?: boolean;
   /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
   readonly asm?: EmitOptions['asm'];
+  /** `bf16`: f32 weights of products are rounded to bf16 and stored as such where reading them takes the time; sums stay f32. */
+  readonly weightType?: 'f32' | 'bf16';
   /** Fails (SPC3201) where a product with at least this percentage of zero weights is not run by a sparse kernel. */
   readonly requireSparse?: number;
   readonly passes?: PassOptions;
@@ -98,8 +101,8 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
 }
 
 /** As manifest.json shows them: only what was asked for, but for what decides everything. */
-const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, exactWeights }: CompileOptions): Manifest['options'] => ({
-  target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}),
+const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, exactWeights, weightType }: CompileOptions): Manifest['options'] => ({
+  target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}), ...(weightType ? { weightType } : {}),
   ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}), ...(zeros ? { profiled: true } : {}),
   ...(exactWeights ? { exactWeights } : {}),
 });
@@ -112,8 +115,13 @@ export function optimiseModel(source: ModelSource, options: CompileOptions = {})
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
   const measured = options.zeros ? withZeros(imported.graph, options.zeros) : imported.graph;
   options.onPhase?.('passes');
-  return { imported, optimised: runPasses(measured, pipelineFor(target), options.passes ?? {}), target, name };
+  return { imported, optimised: runPasses(measured, [...pipelineFor(target), ...(options.weightType === 'bf16' ? [roundWeights] : [])], options.passes ?? {}), target, name };
 }
+
+/** Which products hold rounded weights in the type that they had. */
+const withRoundedWeights = (plan: Plan): Plan => ({
+  ...plan, steps: plan.steps.map((s) => (!s.weights || s.choice.reason.includes('bf16') ? s : { ...s, choice: { ...s.choice, reason: `${s.choice.reason}; weights are rounded to bf16 and kept as f32` } })),
+});
 
 /**
  * Compiles a model in memory.
@@ -125,7 +133,8 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   options.onPhase?.('plan');
   const paths = (target.paths?.targets.map((p) => p.target) ?? [target]).map((own): PlannedGraph => {
     const chosen = chooseLayouts(optimised.graph, own, options);
-    return { ...chosen, plan: buildPlan(chosen.graph, own, chosen.decisions) };
+    const plan = buildPlan(chosen.graph, own, chosen.decisions);
+    return { ...chosen, plan: options.weightType === 'bf16' ? withRoundedWeights(plan) : plan };
   });
   const { requireSparse } = options, unmet = requireSparse === undefined ? [] : paths.flatMap(({ graph, plan }) => unmetSparsity(graph, plan, requireSparse));
   if (unmet.length > 0) throw new SpcError(unmet);

@@ -114,6 +114,7 @@ export const flags = {
     return t;
   }),
   weights: flag<EmitOptions['weights']>('--weights <where>', 'auto: C arrays where small, a linked binary where large; embed: always C arrays; file: loaded at run time', oneOf(['auto', 'embed', 'file']), 'auto'),
+  weightType: flag<'f32' | 'bf16'>('--weight-type <type>', 'f32, or bf16: weights of products rounded to 16 bits, stored so where reading them takes the time; sums stay f32', oneOf(['f32', 'bf16']), 'f32'),
   dim: flag('--dim <NAME=N,...>', 'value of a symbolic dimension, by its name or as INPUT:AXIS (repeatable)', dims),
   bind: flag('--bind <NAME=FILE|NUMBER>', 'fix an input at compile time to a tensor from a file, or to a number (repeatable)', repeated),
   asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble (always so for aarch64)', oneOf(['binary', 'text']), 'binary'),
@@ -173,5 +174,5 @@ export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends 
 /** On every verb. */
 export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
 /** What decides how a model is compiled, on every verb that compiles one. */
-export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'exactWeights', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
+export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'weightType', 'exactWeights', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
 export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

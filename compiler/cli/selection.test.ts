@@ -56,7 +56,9 @@ test('the manifest tells of every product its zeros, its work, its code and what
   expect(manifest).toEqual(c.manifest);
   const nonZeros = evaluateNonZeros('w1', c);
   expect(nine).toMatchObject({ status: 'sparse-kernel', weights: { elements: 9216, nonZeros }, macs: 400 * 9216, nonZeroMacs: 400 * nonZeros });
-  expect(nine.candidates.map((k) => [k.layout, k.chosen])).toEqual([['pixels', true], ['rows', false], ['pixels', false]]);
+  expect(nine.candidates.filter((k) => k.chosen).map((k) => k.layout)).toEqual(['pixels']);
+  expect(nine.candidates.filter((k) => k.layout === 'pixels').length).toBe(2);
+  expect(nine.candidates.some((k) => k.layout === 'rows' && k.kernel.startsWith('conv '))).toBe(true);
   expect(nine.candidates.every((k) => k.reason !== '' && k.nanoseconds! > 0)).toBe(true);
   expect(manifest.codeBytes).toBe(sizeOf(c, 'net_streams.bin'));
   expect(manifest.codeBytes).toBe(manifest.layers.reduce((s, l) => s + l.codeBytes, 0));
@@ -124,7 +126,7 @@ describe.skipIf(nativeIsa().name !== 'x86-64-v4' || spawnSync('cc', ['--version'
   });
 
   test('fixed layouts compute the same', async () => {
-    const c = compile({ layouts: { nine: 'rows', last: 'tiles' } });
+    const c = compile({ layouts: { nine: 'conv', last: 'tiles' } });
     expect([layerOf(c, 'nine').status, layerOf(c, 'last').status]).toEqual(['dense-kernel', 'sparse-kernel']);
     expect(right(c, await outputs(c))).toBe(true);
   });

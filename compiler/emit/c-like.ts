@@ -186,6 +186,7 @@ export class CLikePrinter {
     const stored = this.buffers.get(e.buffer) ?? e.type.dtype;
     if (e.type.lanes > 1) {
       const at = `${e.buffer} + ${inside(this.piece(e.index), 4)}`;
+      if (e.of) return atom(`spc_load_${e.of}_${stored}x${e.type.lanes}(${at})`);
       return atom(e.count !== undefined ? `spc_loadn_${stored}x${e.type.lanes}(${at}, ${this.countText(e.count)})` : `spc_load_${stored}x${e.type.lanes}(${at})`);
     }
     const text = `${e.buffer}[${this.expr(e.index)}]`;

@@ -104,6 +104,8 @@ export const load = (buffer: string, dtype: ScalarType, at: IndexLike): Expr =>
 const isPart = (count: number | Expr | undefined, lanes: number): count is number | Expr => count !== undefined && (typeof count !== 'number' || count < lanes);
 export const vload = (buffer: string, type: KType, at: IndexLike, count?: number | Expr): Expr =>
   ({ kind: 'load', buffer, index: asIndex(at), type, ...(isPart(count, type.lanes) ? { count } : {}) });
+/** Every other one of 2 x lanes elements of a bf16 buffer. */
+export const loadHalf = (buffer: string, type: KType, at: IndexLike, of: 'even' | 'odd'): Expr => ({ kind: 'load', buffer, index: asIndex(at), type, of });
 export const splat = (a: Expr, lanes: number): Expr => (a.type.lanes === lanes ? a : { kind: 'splat', a, type: { dtype: a.type.dtype, lanes } });
 export const fma = (a: Expr, b: Expr, c: Expr): Expr => ({ kind: 'fma', a, b, c, type: c.type });
 export const dot2 = (buffer: string, at: IndexLike, b: Expr, c: Expr): Expr => ({ kind: 'dot2', buffer, index: asIndex(at), b, c, type: c.type });

@@ -40,8 +40,11 @@ export type Expr =
   | { readonly kind: 'unary'; readonly type: KType; readonly op: UnaryOp; readonly a: Expr }
   | { readonly kind: 'select'; readonly type: KType; readonly cond: Expr; readonly a: Expr; readonly b: Expr }
   | { readonly kind: 'cast'; readonly type: KType; readonly a: Expr }
-  /** One element, or `lanes` consecutive ones from `index` on; with `count` < lanes the remaining lanes are zero and not touched. */
-  | { readonly kind: 'load'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly count?: number | Expr }
+  /**
+   * One element, or `lanes` consecutive ones from `index` on; with `count` < lanes the remaining lanes are zero and not touched. With `of`, the
+   * even or the odd ones among 2 x lanes consecutive elements of a bf16 buffer.
+   */
+  | { readonly kind: 'load'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly count?: number | Expr; readonly of?: 'even' | 'odd' }
   /** A scalar in every lane. */
   | { readonly kind: 'splat'; readonly type: KType; readonly a: Expr }
   /** a * b + c, contracted where the target does so. */

@@ -109,7 +109,22 @@
   SPC_SELECT(float, f32, N)                                                                                     \
   SPC_SELECT(int32_t, i32, N)                                                                                   \
   SPC_ORDER(i32, N)                                                                                             \
-  SPC_VECTOR_MATH(N)
+  SPC_VECTOR_MATH(N)                                                                                            \
+  /* bf16 is the upper half of a float */                                                                       \
+  SPC_INLINE spc_f32x##N spc_load_bf16x##N(const uint16_t *p) {                                                 \
+    return (spc_f32x##N)(__builtin_convertvector(spc_load_u16x##N(p), spc_u32x##N) << 16);                      \
+  }                                                                                                             \
+  /* two vectors whose elements take turns: little-endian pairs, taken apart without shuffles */                \
+  SPC_INLINE spc_f32x##N spc_load_even_bf16x##N(const uint16_t *p) {                                            \
+    spc_u32x##N v;                                                                                              \
+    memcpy(&v, p, sizeof v);                                                                                    \
+    return (spc_f32x##N)(v << 16);                                                                              \
+  }                                                                                                             \
+  SPC_INLINE spc_f32x##N spc_load_odd_bf16x##N(const uint16_t *p) {                                             \
+    spc_u32x##N v;                                                                                              \
+    memcpy(&v, p, sizeof v);                                                                                    \
+    return (spc_f32x##N)(v & 0xffff0000u);                                                                      \
+  }
 SPC_VECTORS(4)
 SPC_VECTORS(8)
 SPC_VECTORS(16)

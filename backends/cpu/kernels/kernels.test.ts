@@ -7,6 +7,7 @@ import type { ConvAttrs } from '../../../compiler/core/conv.js';
 import { writeFiles } from '../../../compiler/driver.js';
 import type { OpAttrs } from '../../../compiler/core/index.js';
 import { GraphBuilder } from '../../../compiler/ir/build.js';
+import { roundedToBf16 } from '../../../compiler/ir/bf16.js';
 import { dtypes, type DType } from '../../../compiler/ir/dtype.js';
 import { tensorBytes, tensorOf, toNumbers, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, valueOf, type Epilogue, type Graph, type Node, type Value } from '../../../compiler/ir/types.js';
@@ -67,9 +68,9 @@ class Cases {
     const [y] = this.builder.op('conv', [this.input(integer ? data : 'f32', x), this.constant(integer ? 'i8' : 'f32', [...kernel, x.at(-1)! / group, outputs])], full);
     this.output(name, y!, epilogue && this.epilogue(y!, epilogue));
   }
-  matmul(name: string, a: readonly number[], b: readonly number[], options: { constant?: boolean; transA?: boolean; transB?: boolean; epilogue?: Parameters<Cases['epilogue']>[1]; integer?: 'u8' | 'i16' } = {}): void {
+  matmul(name: string, a: readonly number[], b: readonly number[], options: { constant?: boolean; transA?: boolean; transB?: boolean; epilogue?: Parameters<Cases['epilogue']>[1]; integer?: 'u8' | 'i16'; bf16?: boolean } = {}): void {
     const [at, bt, out]: [DType, DType, DType] = options.integer ? [options.integer, 'i8', 'i32'] : ['f32', 'f32', 'f32'];
-    const w = options.constant === false ? this.input(bt, b) : this.constant(bt, b);
+    const w = options.constant === false ? this.input(bt, b) : options.bf16 ? this.builder.constant(roundedToBf16(this.random(bt, b))) : this.constant(bt, b);
     const [y] = this.builder.op('matmul', [this.input(at, a), w], { transA: options.transA ?? false, transB: options.transB ?? false, out });
     this.output(name, y!, options.epilogue && this.epilogue(y!, options.epilogue));
   }
@@ -101,6 +102,9 @@ function cases(): Cases {
   c.matmul('rows in place', [2, 9, 20], [2, 20, 48], { constant: false, epilogue: 'scalar' });
   c.matmul('packed at run time', [3, 7, 33], [3, 21, 33], { constant: false, transB: true });
   c.matmul('broadcast batch', [3, 2, 6, 9], [2, 9, 11], { constant: false });
+  c.matmul('a row of bf16', [1, 130], [130, 300], { bf16: true, epilogue: 'relu' });
+  c.matmul('rows of bf16', [4, 700], [700, 12], { bf16: true });
+  c.matmul('transposed bf16', [1, 3, 333], [44, 333], { bf16: true, transB: true, epilogue: 'residual' });
   c.matmul('integers', [9, 30], [30, 21], { integer: 'u8' });
   c.matmul('integer pairs', [9, 30], [30, 21], { integer: 'i16' });
   c.conv('integer pairs', [1, 6, 9, 6], [3, 3], 28, { pad: 1, out: 'i32', data: 'i16' });
@@ -182,5 +186,6 @@ describe('dense kernels against the reference evaluator', () => {
   test('every case gets a dense kernel', () => {
     const plan = buildPlan(graph, cpuTarget('x86-64-v4'));
     expect(plan.steps.filter((s) => s.choice.status !== 'dense-kernel').map((s) => s.origins)).toEqual([]);
+    expect(plan.steps.filter((s) => s.choice.reason.includes('bf16')).length).toBe(3);
   });
 });

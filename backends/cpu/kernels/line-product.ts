@@ -8,11 +8,12 @@
  * points that a tap does not reach.
  */
 import { newArray, type DenseTensor } from '../../../compiler/ir/tensor.js';
-import { add, asIndex, assign, cast, constant, dot2, fma, forLoop, load, mul, ref, splat, varStmt, vector, vload } from '../../../compiler/kir/build.js';
+import { asBf16 } from '../../../compiler/ir/bf16.js';
+import { add, asIndex, assign, cast, constant, dot2, fma, forLoop, load, loadHalf, mul, ref, splat, varStmt, vector, vload } from '../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { BlockRun, TileRun, Tiling } from './tile.js';
-import { storeTile, type Accumulators, type Output } from './vector.js';
+import { storeTile, type Accumulators, type ChannelVector, type Output } from './vector.js';
 
 export interface LineProduct {
   readonly x: TensorRef;
@@ -49,6 +50,8 @@ export interface Weights {
    * `depthStride` is 2.
    */
   readonly pairs?: boolean;
+  /** Weights are bf16, vectors of a block two by two taking turns element by element (see `halved`). */
+  readonly halves?: boolean;
   /** Where the weights of a line begin, if they differ (batches of B). */
   base?(line: readonly Expr[]): Expr;
 }
@@ -84,6 +87,27 @@ export function packWeights(acc: 'f32' | 'i32', groups: number, blocks: readonly
     }
   }
   return { kind: 'dense', dtype, shape: [data.length], data };
+}
+
+/** The partner of a block's vector among vectors that take turns; the last of an odd number has none. */
+const partnerOf = (vectors: readonly ChannelVector[], j: number): ChannelVector | undefined => {
+  const other = vectors[j ^ 1];
+  return other?.lanes === vectors[j]!.lanes ? other : undefined;
+};
+
+/** Packed weights that bf16 can hold in 16 bits: a vector and its partner become pairs, which one load brings and two operations take apart. */
+export function halved(packed: DenseTensor, blocks: readonly BlockRun[]): DenseTensor {
+  const from = asBf16(packed).data as Uint16Array, data = new Uint16Array(from.length), one = blocks.reduce((s, b) => s + b.count * b.width, 0), depth = from.length / one;
+  let row = 0;
+  for (const b of blocks) {
+    for (let k = 0; k < b.count * depth; k++, row += b.width) {
+      b.vectors.forEach((v, j) => {
+        const other = partnerOf(b.vectors, j), start = row + (other ? Math.min(v.offset, other.offset) : v.offset);
+        for (let lane = 0; lane < v.lanes; lane++) data[other ? start + 2 * lane + (j & 1) : start + lane] = from[row + v.offset + lane]!;
+      });
+    }
+  }
+  return { kind: 'dense', dtype: 'bf16', shape: [data.length], data };
 }
 
 /** Neighbouring tiles of one size that the taps reach alike. */
@@ -163,8 +187,11 @@ function sumTile(k: KernelBuilder, p: LineProduct, tiling: Tiling, t: ReachedTil
 
   /** Adds step `step` (an offset in the sum) of a run to the points that it reaches. */
   const addStep = (u: number, x: Expr, w: Expr, [from, to]: readonly [number, number]): Stmt[] => {
-    const vectors = b.vectors.map((v, j) => k.let(`w${j}_`,
-      vload(p.weights.param, vector(p.weights.pairs ? 'i16' : p.acc, v.lanes * scale), add(w, v.offset * scale))));
+    const vectors = b.vectors.map((v, j) => {
+      const other = p.weights.halves ? partnerOf(b.vectors, j) : undefined;
+      return k.let(`w${j}_`, other ? loadHalf(p.weights.param, vector('f32', v.lanes), add(w, Math.min(v.offset, other.offset)), j % 2 === 0 ? 'even' : 'odd')
+        : vload(p.weights.param, vector(p.weights.pairs ? 'i16' : p.acc, v.lanes * scale), add(w, v.offset * scale)));
+    });
     return [...vectors.map((v) => v.declare), ...Array.from({ length: to - from }, (_, i) => from + i).flatMap((point) => {
       if (p.weights.pairs) {
         return b.vectors.map((_, j) => assign(names[u]![point]![j]!, dot2(p.x.param, add(x, point * p.pointStride), vectors[j]!.ref, accumulator(u, point, j))));

@@ -1,13 +1,14 @@
 /** Matrix products: A is walked in place, B is packed ahead (constant), read in place, or packed at run time. */
 import { matmulSizes, type MatmulAttrs } from '../../../compiler/core/matmul.js';
-import { denseData, type Tensor } from '../../../compiler/ir/tensor.js';
+import { isBf16 } from '../../../compiler/ir/bf16.js';
+import { denseData, type DenseTensor, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
 import { add, asIndex, cast, constant, forLoop, load, mul, ref, store } from '../../../compiler/kir/build.js';
 import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
-import { buildLineProduct, packedSize, packWeights } from './line-product.js';
+import { buildLineProduct, halved, packedSize, packWeights } from './line-product.js';
 import { chooseTiling, type BlockRun } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
 
@@ -79,10 +80,13 @@ function packAtRunTime(k: KernelBuilder, packed: string, acc: SumType, b: Tensor
   }));
 }
 
-function packConstant(b: Tensor, acc: SumType, transB: boolean, blocks: readonly BlockRun[], depth: number, n: number, pairs: boolean): Tensor {
+function packConstant(b: Tensor, acc: SumType, transB: boolean, blocks: readonly BlockRun[], depth: number, n: number, pairs: boolean): DenseTensor {
   const data = denseData(b);
   return packWeights(acc, 1, blocks, depth, (_, k, column) => Number(data[transB ? column * depth + k : k * n + column]), pairs);
 }
+
+/** Points up to which, and weights from which on, 16 bits a weight are faster to read than 32, and the share of the time that is left. */
+const HALVES_POINTS = 4, HALVES_WEIGHTS = 8192, HALVES_TIME = 0.6;
 
 export function matmulRule(isa: Isa): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
@@ -104,10 +108,16 @@ export function matmulRule(isa: Isa): KernelRule {
     const inPlace = !constantB && bColumn === 1 && p.b.dtype === acc && vectors.every((v) => v.count === v.lanes);
     const how = constantB ? 'constant B packed in panels' : inPlace ? 'B read in place' : 'B packed at run time';
     const tile = `${tiling.tiles[0]!.size}x${tiling.blocks[0]!.width}`;
+    // few points: reading the weights takes the time
+    const halves = constantB !== undefined && acc === 'f32' && points * batches <= HALVES_POINTS && depth * n > HALVES_WEIGHTS && isBf16(constantB);
     return [{
-      choice: { status: 'dense-kernel', kernel: `gemm ${tile}`, reason: `${points}x${depth}x${n}: ${tile} sums in registers, ${how}` },
-      nanoseconds: (tiling.cycles + (constantB || inPlace ? 0 : batches * depth * n)) / isa.clock,
-      pack: () => new Map(constantB ? [[1, packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n, pairs)]] : []),
+      choice: { status: 'dense-kernel', kernel: `gemm ${tile}`, reason: `${points}x${depth}x${n}: ${tile} sums in registers, ${how}${halves ? ' of bf16' : ''}` },
+      ...(halves ? { bytes: 2 * depth * n } : {}),
+      nanoseconds: (tiling.cycles * (halves ? HALVES_TIME : 1) + (constantB || inPlace ? 0 : batches * depth * n)) / isa.clock,
+      pack: () => {
+        const panels = constantB && packConstant(constantB, acc, attrs.transB, tiling.blocks, depth, n, pairs);
+        return new Map(panels ? [[1, halves ? halved(panels, tiling.blocks) : panels]] : []);
+      },
       build(k) {
         const size = packedSize(tiling.blocks, depth);
         const packed = constantB ? p.b.param : inPlace ? undefined : k.scratch('packed', acc, batches * size);
@@ -119,7 +129,7 @@ export function matmulRule(isa: Isa): KernelRule {
             depth: steps, depthStride: pairs ? 2 : depthStride,
             weights: packed === undefined
               ? { param: p.b.param, rowStride: bDepth, base: (at) => matrixBase(k, p.b, at) }
-              : { param: packed, pairs, ...(constantB ? {} : { base: (at) => mul(index(at), size) }) },
+              : { param: packed, pairs, halves, ...(constantB ? {} : { base: (at) => mul(index(at), size) }) },
             lineBase: (at) => matrixBase(k, p.a, at),
             rows: { count: 1, stride: 0 },
             taps: { count: 1, stride: depth * depthStride, reach: () => [0, points] },

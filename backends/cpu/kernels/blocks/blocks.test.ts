@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import type { ConvAttrs } from '../../../../compiler/core/conv.js';
 import type { PoolAttrs } from '../../../../compiler/core/pool.js';
+import { roundedToBf16 } from '../../../../compiler/ir/bf16.js';
 import { elementCount, type Epilogue, type Value } from '../../../../compiler/ir/types.js';
 import { add, arg, f32, max, unary } from '../../../../compiler/kir/build.js';
 import { randomSource } from '../../../../test/support/random-stream.js';
@@ -44,9 +45,10 @@ class BlockCases extends TileCases {
     if (kind === 'angle') return { expr: { kind: 'binary', op: 'atan2', a: biased, b: f32(2), type: biased.type }, inputs: [bias] };
     return { expr: kind === 'relu' ? max(biased, f32(0)) : unary('sigmoid', biased), inputs: [bias] };
   }
-  matmul(x: readonly number[], outputs: number, density: number, { holes = false, cut = false, then }: { holes?: boolean; cut?: boolean; then?: Then } = {}): void {
-    const k = x.at(-1)!;
-    this.op(`[${x}] to ${outputs}`, 'matmul', [this.input(x), this.constant([k, outputs], cut ? cutBlocks(k, outputs, density) : blocks([k, outputs], density, holes))], { transA: false, transB: false, out: 'f32' }, undefined, this.epilogue(then, [...x.slice(0, -1), outputs]));
+  matmul(x: readonly number[], outputs: number, density: number, { holes = false, cut = false, bf16 = false, then }: { holes?: boolean; cut?: boolean; bf16?: boolean; then?: Then } = {}): void {
+    const k = x.at(-1)!, values = cut ? cutBlocks(k, outputs, density) : blocks([k, outputs], density, holes), shape = [k, outputs];
+    const weights = this.constant(shape, bf16 ? roundedToBf16({ kind: 'dense', dtype: 'f32', shape, data: values }).data as Float32Array : values);
+    this.op(`[${x}] to ${outputs}`, 'matmul', [this.input(x), weights], { transA: false, transB: false, out: 'f32' }, undefined, this.epilogue(then, [...x.slice(0, -1), outputs]));
   }
   conv(x: readonly number[], kernel: readonly number[], outputs: number, density: number, options: Partial<ConvAttrs> & { holes?: boolean; pool?: readonly number[]; then?: Then; first?: boolean } = {}): void {
     const { holes = false, pool, then, first, ...attrs } = options, spatial = kernel.length, group = attrs.group ?? 1, shape = [...kernel, x.at(-1)! / group, outputs];
@@ -66,6 +68,8 @@ function cases(): BlockCases {
   for (const n of [1, 2, 5, 14, 31]) c.matmul([n, 70], 48, 0.3, { then: n % 2 ? 'relu' : 'residual' });
   for (const [n, outputs] of [[1, 1], [4, 5], [1, 17], [3, 100]] as const) c.matmul([n, 33], outputs, 0.5, { holes: outputs > 15, then: outputs === 17 ? 'sigmoid' : 'relu' });
   for (const [n, then] of [[1, 'relu'], [1, 'sigmoid'], [3, 'angle'], [5, 'residual'], [40, undefined]] as const) c.matmul([n, 120], 75, 0.2, { cut: true, ...(then ? { then } : {}) });
+  for (const n of [1, 2, 3, 4]) c.matmul([n, 600], 56, 0.4, { bf16: true, holes: n === 2, cut: n > 2, then: 'relu' });
+  for (const n of [3, 20, 33]) c.matmul([n, 1500], 40, 0.1, { holes: n === 3 });
   c.matmul([2, 3, 40], 40, 0.2, { holes: true });
   c.matmul([1, 70_000], 16, 0.01);
   c.conv([1, 14, 14, 8], [5, 5], 32, 0.1, { then: 'relu' });
@@ -104,6 +108,7 @@ for (const build of builds) test.skipIf(!canRun(build))(`${build.isa} with ${bui
   expect(runs.filter((r) => worstDifference(r) > 2e-5).map((r) => `${r.name}: ${worstDifference(r)}`)).toEqual([]);
   expect(runs.filter((r) => !r.step.choice.kernel.startsWith('blocks')).map((r) => r.name)).toEqual([]);
   expect(runs.filter((r) => r.step.kind === 'pool' && !r.step.choice.kernel.endsWith('pooled')).map((r) => r.name)).toEqual([]);
+  expect(runs.filter((r) => r.step.choice.reason.includes('bf16')).length).toBe(4);
   // patterns that were cut are found again
   expect(runs.filter((r) => r.step.choice.reason.includes('up to')).length).toBeGreaterThan(4);
   // zeros are skipped whatever they multiply

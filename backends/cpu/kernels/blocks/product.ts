@@ -3,11 +3,16 @@ import { elementCount, typeOf, valueOf, type Graph, type Node } from '../../../.
 import { streamProduct, type StreamProduct } from '../stream/product.js';
 import type { Image } from './strips.js';
 
+/** Bytes of x that stay in the first cache beside weights that stream through it. */
+export const CACHED_X = 16_000;
+
 export interface BlockProduct {
   readonly product: StreamProduct;
   readonly image: Image;
   /** Rows, columns and channels of x itself, and zeros before it; `padded` where it is smaller than what windows cover. */
   readonly source: { readonly height: number; readonly width: number; readonly before: readonly [number, number]; readonly padded: boolean };
+  /** x is copied with its rows as columns: the points of a column of the sum are neighbours then, otherwise each would be a line of the cache. */
+  readonly transposed: boolean;
 }
 
 /**
@@ -23,16 +28,17 @@ export function blockProduct(graph: Graph, node: Node, pooled?: { readonly windo
   const [height, width] = image ? spatial(x) : [1, elementCount(x.slice(0, -1))], [rows, columns] = image ? spatial(y) : [1, width];
   const covered = ([rows, columns] as const).map((n, d) => (n * window[d]! - 1) * w.stride[d]! + (w.kernel[d]! - 1) * w.dilation[d]! + 1) as [number, number];
   const padded = w.before[0] > 0 || w.before[1] > 0 || covered[0] > height || covered[1] > width;
+  const transposed = !image && columns > 1 && 4 * columns * product.channels > CACHED_X;
   const [h, v] = padded ? covered : [height, width];
   return {
     product, source: { height, width, before: w.before, padded },
-    image: { images: image ? x[0]! : 1, height: h, width: v, channels: product.channels, stride: w.stride, rows, columns, window },
+    transposed, image: { images: image ? x[0]! : 1, height: h, width: v, channels: product.channels, pixel: transposed ? 1 : product.channels, channel: transposed ? columns : 1, stride: w.stride, rows, columns, window },
   };
 }
 
 /** Where column `c` of the sum lies from a window's first element, in elements; `group` is that of the outputs. */
 export function columnOffset({ product: { window: w, depth }, image }: BlockProduct, c: number, group: number): number {
   const tap = Math.floor(c / depth), ky = Math.floor(tap / w.kernel[1]), kx = tap % w.kernel[1];
-  return (ky * w.dilation[0] * image.width + kx * w.dilation[1]) * image.channels + group * depth + (c % depth);
+  return (ky * w.dilation[0] * image.width + kx * w.dilation[1]) * image.pixel + (group * depth + (c % depth)) * image.channel;
 }
 

@@ -1,4 +1,5 @@
 /** Products whose zeros leave blocks of neighbouring outputs with a common column: lanes are outputs, as in dense code, and columns are listed. */
+import { isBf16 } from '../../../../compiler/ir/bf16.js';
 import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount } from '../../../../compiler/ir/types.js';
 import { add, asIndex, constant, forLoop, ifStmt, load, mul, or, compare, ref, store, sub } from '../../../../compiler/kir/build.js';
@@ -10,11 +11,11 @@ import type { Isa } from '../../isa.js';
 import { asRows } from '../matmul.js';
 import { pooledConv, pooledEpilogue } from '../pool-fusion.js';
 import { outputOf } from '../vector.js';
-import { columnsOf, countBlocks, evenRows, indexTensor, packBlocks, rowsByPattern, type BlockRow } from './columns.js';
+import { columnsOf, countBlocks, evenRows, halvedBlocks, indexTensor, packBlocks, rowsByPattern, type BlockRow } from './columns.js';
 import { planBlocks } from './cost.js';
 import { blockProduct, columnOffset, type BlockProduct } from './product.js';
-import { buildBlockSums, type BlockParams } from './sums.js';
-import type { Strips } from './strips.js';
+import { buildBlockSums, paceOf, partsOf, type BlockParams } from './sums.js';
+import { pointsOf, type Strips } from './strips.js';
 
 /** Weights of more bytes than this are read once, and all strips pass by them. */
 const LARGE_WEIGHTS = 400_000;
@@ -24,6 +25,8 @@ interface Chosen {
   readonly rows: readonly BlockRow[];
   /** Whether all rows but the last are of `width` outputs. */
   readonly even: boolean;
+  /** Weights in 16 bits. */
+  readonly halves: boolean;
   readonly strips: Strips;
   readonly nanoseconds: number;
   readonly bytes: number;
@@ -34,10 +37,11 @@ interface Chosen {
 /** The best number of outputs that share a column: one vector, or more where the broadcast is an instruction of its own. */
 export function chooseBlocks(isa: Isa, { product, image }: BlockProduct): Chosen | undefined {
   const widths = [1, 2, 4].map((v) => v * isa.lanes).filter((w, i) => i === 0 || (w <= 32 && w <= product.rows));
+  const bf16 = isBf16({ kind: 'dense', dtype: 'f32', shape: [product.weights.length], data: product.weights });
   const options = widths.flatMap((width): Chosen[] => {
     const weighed = (rows: readonly BlockRow[], even: boolean): Chosen => {
       const counts = countBlocks(product, rows);
-      return { width, rows, even, ...planBlocks(isa, image, counts, width, rows.length), blocks: counts.full + counts.partial, full: counts.partial === 0 };
+      return { width, rows, even, ...planBlocks(isa, image, counts, width, rows.length, bf16), blocks: counts.full + counts.partial, full: counts.partial === 0 };
     };
     const even = product.group === 1 || (product.rows / product.group) % width === 0 ? [weighed(evenRows(product, width), true)] : [];
     if (even[0]?.full) return even;
@@ -65,6 +69,13 @@ function copyPadded(k: KernelBuilder, { image, source }: BlockProduct, x: Tensor
   return { name, copy };
 }
 
+/** The rows of x as columns. */
+function copyTransposed(k: KernelBuilder, { image }: BlockProduct, x: TensorRef): { readonly name: string; readonly copy: Stmt[] } {
+  const name = k.scratch('columns', 'f32', image.columns * image.channels), n = k.name('n');
+  const copy = k.forEach([image.channels], ([c]) => [forLoop(n, image.columns, [store(name, add(mul(c!, image.columns), ref(n)), load(x.param, 'f32', add(add(mul(ref(n), image.channels), c!), x.offset)))])]);
+  return { name, copy };
+}
+
 interface Tensors {
   readonly x: TensorRef;
   readonly y: TensorRef;
@@ -79,25 +90,30 @@ function rowsOf({ y, epilogue }: Tensors): { readonly y: TensorRef; readonly epi
 
 function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: Tensors): Stmt[] {
   const perGroup = p.product.rows / p.product.group;
+  // so few points that there is one strip
+  const parts = partsOf(isa, pointsOf(p.image, p.image.rows, p.image.columns).flat().length * (chosen.width / isa.lanes));
   const table = (base: string, t: DenseTensor) => ({ name: k.constant(base, t), dtype: t.dtype as 'u16' | 'u32' });
-  const parts = packBlocks(p.product, chosen.width, chosen.rows, (c, row) => columnOffset(p, c, Math.floor(row / perGroup))).map((part): BlockParams =>
-    ({ masked: part.masked, longest: part.longest, values: k.constant('blocks', part.values), starts: k.constant('starts', part.starts), offsets: table('offsets', part.offsets) }));
+  const kinds = packBlocks(p.product, chosen.width, chosen.rows, (c, row) => columnOffset(p, c, Math.floor(row / perGroup))).map((part): BlockParams =>
+    ({ masked: part.masked, longest: part.longest, values: k.constant('blocks', chosen.halves ? halvedBlocks(part, paceOf(parts, part.longest)) : part.values), starts: k.constant('starts', part.starts), offsets: table('offsets', part.offsets) }));
   const rows = chosen.even ? undefined : table('rows', indexTensor([...chosen.rows.map((r) => r.row), p.product.rows]));
-  const { y, epilogue } = rowsOf(t)!, padded = p.source.padded ? copyPadded(k, p, t.x) : undefined;
-  const origin: Expr = padded ? asIndex(0) : asIndex(t.x.offset);
-  return [...(padded?.copy ?? []), ...buildBlockSums(k, {
-    isa, x: padded?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts, ...(rows ? { rows: { ...rows, count: chosen.rows.length } } : {}),
+  const { y, epilogue } = rowsOf(t)!, copied = p.source.padded ? copyPadded(k, p, t.x) : p.transposed ? copyTransposed(k, p, t.x) : undefined;
+  const origin: Expr = copied ? asIndex(0) : asIndex(t.x.offset);
+  return [...(copied?.copy ?? []), ...buildBlockSums(k, {
+    isa, x: copied?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts: kinds, halves: chosen.halves, ...(rows ? { rows: { ...rows, count: chosen.rows.length } } : {}),
     output: outputOf(y, 'f32', epilogue), blocksOutside: chosen.bytes > LARGE_WEIGHTS,
   })];
 }
 
+/** Share of the blocks that may have weights. */
+const MOST_BLOCKS = 0.75;
+
 const noWeights: DenseTensor = { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) };
 
-const described = ({ product }: BlockProduct, { width, rows, even, blocks, full }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
+const described = ({ product }: BlockProduct, { width, rows, even, blocks, full, halves }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
   const all = columnsOf(product) * rows.length;
   return {
     status: blocks < all ? 'sparse-kernel' : 'dense-kernel', kernel: `blocks ${width}x1`,
-    reason: `${(100 * (1 - blocks / all)).toFixed(1)} % of the blocks of ${even ? '' : 'up to '}${width} outputs with one column are zero${full ? '' : ', others in part'}: ${blocks} vectors of weights`,
+    reason: `${(100 * (1 - blocks / all)).toFixed(1)} % of the blocks of ${even ? '' : 'up to '}${width} outputs with one column are zero${full ? '' : ', others in part'}: ${blocks} vectors of ${halves ? 'bf16 ' : ''}weights`,
   };
 };
 
@@ -107,7 +123,8 @@ export function blocksRule(isa: Isa): KernelRule {
     const x = inputs[0], y = outputs[0];
     if ((node.kind !== 'conv' && node.kind !== 'matmul') || !x || !y || elementCount(y.shape) === 0 || !isContiguous(x) || !rowsOf({ x, y, epilogue })) return [];
     const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseBlocks(isa, p);
-    if (typeof p === 'string' || !chosen) return [];
+    // with few blocks to leave out, dense code is as fast and has nothing to look up
+    if (typeof p === 'string' || !chosen || chosen.blocks > MOST_BLOCKS * columnsOf(p.product) * chosen.rows.length) return [];
     return [{
       choice: described(p, chosen), nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, pack: () => new Map([[1, noWeights]]),
       build: (k) => build(k, isa, p, chosen, { x, y, epilogue }),

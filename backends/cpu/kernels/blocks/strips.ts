@@ -8,6 +8,9 @@ export interface Image {
   readonly height: number;
   readonly width: number;
   readonly channels: number;
+  /** Elements between neighbouring pixels, and between neighbouring channels. */
+  readonly pixel: number;
+  readonly channel: number;
   readonly stride: readonly [number, number];
   /** Outputs, in windows of a pool where there is one. */
   readonly rows: number;
@@ -31,8 +34,8 @@ export function stripsOf({ rows, columns, window }: Image, points: number): Stri
 export const stripCount = (s: Strips): number => s.rows.reduce((n, r) => n + r.count, 0) * s.columns.reduce((n, c) => n + c.count, 0);
 
 /** Where a strip of `rows` x `columns` windows reads its points, from its first: window by window, elements of a window together. */
-export function pointsOf({ channels, width, stride, window }: Image, rows: number, columns: number): number[][] {
+export function pointsOf({ pixel, width, stride, window }: Image, rows: number, columns: number): number[][] {
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   return range(rows).flatMap((r) => range(columns).map((c) => range(window[0]).flatMap((y) => range(window[1]).map((x) =>
-    ((r * window[0] + y) * stride[0] * width + (c * window[1] + x) * stride[1]) * channels))));
+    ((r * window[0] + y) * stride[0] * width + (c * window[1] + x) * stride[1]) * pixel))));
 }

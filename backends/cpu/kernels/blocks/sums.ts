@@ -1,5 +1,5 @@
 /** The schedule of products whose lanes are output channels: strips of points in registers, one weight vector a block, x broadcast from memory. */
-import { add, asIndex, assign, cast, compare, constant, div, fma, forLoop, load, max, min, mul, ref, select, splat, sub, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
+import { add, asIndex, assign, cast, compare, constant, div, fma, forLoop, load, loadHalf, max, min, mul, ref, select, splat, sub, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { Isa } from '../../isa.js';
@@ -28,6 +28,8 @@ export interface BlockSums {
   readonly channels: number;
   readonly width: number;
   readonly parts: readonly BlockParams[];
+  /** Values are bf16, two neighbouring blocks of a row taking turns element by element, as far as they are summed at one pace. */
+  readonly halves?: boolean;
   /** Table of the first output of each block row (and the end of the last), where rows are not `width` outputs each. */
   readonly rows?: { readonly name: string; readonly dtype: 'u16' | 'u32'; readonly count: number };
   /** Results as [pixels, channels]. */
@@ -36,8 +38,14 @@ export interface BlockSums {
   readonly blocksOutside: boolean;
 }
 
-/** Sums of independent parts for each point, so that adding does not wait for the last addition. */
-export const partsOf = (isa: Isa, sums: number): number => Math.max(1, Math.min(4, Math.floor(isa.registers / 2 / sums), Math.ceil((2 * isa.latency * isa.fma.full) / sums)));
+/** Sums of independent parts for each point, so that adding does not wait for the last addition: 1, 2 or 4. */
+export function partsOf(isa: Isa, sums: number): number {
+  const parts = Math.min(4, Math.floor(isa.registers / 2 / sums), Math.ceil((2 * isa.latency * isa.fma.full) / sums));
+  return parts < 2 ? 1 : parts < 4 ? 2 : 4;
+}
+
+/** Blocks of a row that are added one by one to parts of their own, where a row has so many. */
+export const paceOf = (parts: number, longest: number): number => (longest < parts ? 1 : parts);
 
 export function buildBlockSums(k: KernelBuilder, s: BlockSums): Stmt[] {
   const { image, strips, width, channels } = s, whole = Math.floor(channels / width), rest = channels % width;
@@ -60,7 +68,7 @@ export function buildBlockSums(k: KernelBuilder, s: BlockSums): Stmt[] {
     strips.rows.flatMap((r) => strips.columns.flatMap((c) => k.forEach([image.images, r.count, c.count], ([n, i, j]) =>
       body(r.size, c.size, n!, add(mul(i!, r.size), r.start), add(mul(j!, c.size), c.start)))));
   const product = (rows: number, columns: number, n: Expr, row: Expr, column: Expr, block: Expr, first: Expr, own: readonly ChannelVector[]): Stmt[] => {
-    const [wy, wx] = image.window, down = image.stride[0] * wy * image.width * image.channels, across = image.stride[1] * wx * image.channels;
+    const [wy, wx] = image.window, down = image.stride[0] * wy * image.width * image.pixel, across = image.stride[1] * wx * image.pixel;
     const at = k.let('x0', add(add(s.origin, mul(n, image.height * image.width * image.channels)), add(mul(row, down), mul(column, across))));
     const pixel = add(mul(add(mul(n, image.rows), row), image.columns), column);
     return [at.declare, ...stripSums(k, s, pointsOf(image, rows, columns), at.ref, block, own, (sums) =>
@@ -83,9 +91,12 @@ function stripSums(k: KernelBuilder, s: BlockSums, windows: readonly (readonly n
   const sum = (part: number, point: number, v: number): Expr => ref(names[part]![point]![v]!, vector('f32', own[v]!.lanes));
   const declare = names.flatMap((ps) => ps.flatMap((vs) => vs.map((n, v) => varStmt(n, constant('f32', 0, own[v]!.lanes)))));
 
-  const addBlock = (part: BlockParams, i: Expr, u: number): Stmt[] => {
+  /** Block `i`, which is number `u` of those that are added together. */
+  const addBlock = (part: BlockParams, i: Expr, u: number, alone = false): Stmt[] => {
     const at = k.let('at', add(x0, cast(load(part.offsets.name, part.offsets.dtype, i), 'index')));
-    const weights = own.map((v) => k.let('w', vload(part.values, vector('f32', v.lanes), add(mul(i, s.width), v.offset))));
+    const weights = own.map((v) => k.let('w', s.halves && !alone
+      ? loadHalf(part.values, vector('f32', v.lanes), add(mul(sub(i, u % 2), s.width), 2 * v.offset), u % 2 === 0 ? 'even' : 'odd')
+      : vload(part.values, vector('f32', v.lanes), add(mul(i, s.width), v.offset))));
     return [at.declare, ...weights.map((w) => w.declare), ...points.flatMap((distance, p) => {
       const x = k.let('x', load(s.x, 'f32', add(at.ref, distance)));
       return [x.declare, ...own.map((v, j) => {
@@ -99,12 +110,12 @@ function stripSums(k: KernelBuilder, s: BlockSums, windows: readonly (readonly n
   const addPart = (part: BlockParams): Stmt[] => {
     const start = (of: Expr): Expr => cast(load(part.starts, 'u32', of), 'index');
     const from = k.let('from', start(block)), to = k.let('to', start(add(block, 1))), i = k.name('i');
-    if (split === 1 || part.longest < split) return [from.declare, to.declare, forLoop(i, to.ref, addBlock(part, ref(i), 0), {}, from.ref)];
+    if (paceOf(split, part.longest) === 1) return [from.declare, to.declare, forLoop(i, to.ref, addBlock(part, ref(i), 0, true), {}, from.ref)];
     const last = k.name('i'), even = k.let('even', sub(to.ref, split - 1)), rest = k.let('rest', add(from.ref, mul(div(sub(to.ref, from.ref), split), split)));
     return [
       from.declare, to.declare, even.declare, rest.declare,
       forLoop(i, even.ref, Array.from({ length: split }, (_, u) => addBlock(part, add(ref(i), u), u)).flat(), {}, from.ref, split),
-      forLoop(last, to.ref, addBlock(part, ref(last), 0), {}, rest.ref),
+      forLoop(last, to.ref, addBlock(part, ref(last), 0, true), {}, rest.ref),
     ];
   };
   const gather = names[0]!.flatMap((vs, p) => vs.flatMap((n, v) => (split === 1 ? [] : [assign(n, names.slice(1).reduce((e, _, u) => add(e, sum(u + 1, p, v)), sum(0, p, v)))])));
