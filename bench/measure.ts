@@ -94,11 +94,13 @@ interface Place {
   readonly threads: number;
 }
 
-async function build(w: Pick<Workload, 'source' | 'options'>, place: Place): Promise<{ readonly model: LoadedModel; readonly graph: Graph; readonly compile: Measured['compile'] }> {
+/** Compiles and builds, so that {@link loadTimed} finds the library. */
+async function build(w: Pick<Workload, 'source' | 'options'>, place: Place): Promise<{ readonly graph: Graph; readonly compile: Measured['compile'] }> {
   const began = performance.now(), compiled = compileModel(w.source, { ...w.options, name: MODEL_NAME });
   writeFiles(compiled.files, place.folder);
-  const written = performance.now(), model = await loadTimed(place);
-  return { model, graph: compiled.imported, compile: { spc_s: (written - began) / 1000, cc_s: (performance.now() - written) / 1000 } };
+  const written = performance.now();
+  (await loadTimed(place)).dispose();
+  return { graph: compiled.imported, compile: { spc_s: (written - began) / 1000, cc_s: (performance.now() - written) / 1000 } };
 }
 
 const loadTimed = ({ folder, cacheDir, threads }: Place): Promise<LoadedModel> => load(folder, { cacheDir, threads, extraSources: new Map([['spc_timing.c', timingSource]]) });
@@ -110,7 +112,8 @@ const densePlace = (key: RowKey, { workFolder }: MeasureOptions): Place =>
 /** spc's code for the network before pruning, compiled for the first row that wants it. */
 async function denseModel(key: RowKey, options: MeasureOptions): Promise<LoadedModel> {
   const place = densePlace(key, options);
-  return existsSync(place.folder) ? loadTimed(place) : (await build(workload({ ...key, pattern: 'dense' }), place)).model;
+  if (!existsSync(place.folder)) await build(workload({ ...key, pattern: 'dense' }), place);
+  return loadTimed(place);
 }
 
 /** Pins the calling thread: what it starts from here on stays on the CPUs too, Node's own threads outside of the timing do not. */
@@ -183,10 +186,10 @@ export async function measure(key: RowKey, options: MeasureOptions): Promise<Row
   };
   try {
     const w = workload(key), place = key.pattern === 'dense' ? densePlace(key, options) : { folder: join(work, 'model'), cacheDir: work, threads };
-    // threads of the engines inherit the CPUs of the one that starts them
+    const { graph, compile } = await build(w, place);
+    // after the build, which may use all CPUs; before any engine is made, whose threads inherit those of this one
     if (cpus !== undefined) pin(cpus);
-    const { model, graph, compile } = await build(w, place);
-    released(model);
+    const model = released(await loadTimed(place));
     const sets = inputSets(model.inputs, w.range), [inputs, ...more] = sets as readonly [readonly DenseTensor[], ...(readonly DenseTensor[])[]], named = model.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! }));
     const reference = openOnnxRuntime({ ...w.source }, named, model.outputs, { optimise: false }), expected = reference.run(), checked = check(run(model, inputs), expected);
     reference.dispose();
