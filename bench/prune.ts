@@ -52,7 +52,7 @@ export function withBestRaised(matrix: Matrix, spec: PatternSpec, seed: number):
 
 /**
  * Projects every weight that may be pruned onto the pattern, leaving each output something, and scales what is left to the variance that there was, as training
- * would: activations keep their size, whatever the sparsity.
+ * would (of integers, what they are multiplied by): activations keep their size, whatever the sparsity.
  * @param pattern as `spc sparsify --pattern` takes it
  * @throws NodeProblem SPC3001 where the text is no pattern
  */
@@ -61,7 +61,8 @@ export function prune(network: Network, pattern: string): Pruned {
   if (pattern === 'dense') return { network, unfit };
   for (const [seed, w] of network.weights.entries()) {
     if (!w.prune) continue;
-    const { shape } = initializers[w.name]!, data = denseData(initializers[w.name]!) as Float32Array, view = viewOf(shape, w, spec.order);
+    const { shape } = initializers[w.name]!, integers = w.scale === undefined ? undefined : denseData(initializers[w.name]!) as Int8Array;
+    const data = integers ? Float32Array.from(integers) : denseData(initializers[w.name]!) as Float32Array, view = viewOf(shape, w, spec.order);
     try {
       const kept = toTensorMask(toMatrices(data, view).map((m) => projectSpec(withBestRaised(m, spec, seed), spec, seed).mask), view);
       let energy = 0, left = 0;
@@ -70,7 +71,10 @@ export function prune(network: Network, pattern: string): Pruned {
         if (kept[i]) left += x * x;
       });
       const scale = Math.sqrt(energy / left);
-      changed[w.name] = denseTensor('f32', shape, data.map((x, i) => (kept[i] ? x * scale : 0)));
+      if (integers) {
+        changed[w.name] = denseTensor('i8', shape, integers.map((x, i) => (kept[i] ? x : 0)));
+        changed[w.scale!] = denseTensor('f32', [], (denseData(initializers[w.scale!]!) as Float32Array).map((s) => s * scale));
+      } else changed[w.name] = denseTensor('f32', shape, data.map((x, i) => (kept[i] ? x * scale : 0)));
     } catch (error) {
       if (!isUnfit(error)) throw error;
       unfit.push(w.name);

@@ -8,6 +8,8 @@ import { node, onnxModel, type ModelSpec, type NodeSpec } from '../../test/suppo
 export interface Value {
   readonly name: string;
   readonly shape: readonly number[];
+  /** f32 where absent. */
+  readonly dtype?: 'u8';
 }
 
 /** A weight as a matrix of outputs by inputs, for pruning and for counting. */
@@ -19,6 +21,8 @@ export interface Weight {
   readonly uses: number;
   /** False for what pruning leaves alone: first convolution, last layer, depthwise convolutions. */
   readonly prune: boolean;
+  /** Initialiser that the weight's integers are multiplied by, where it has integers. */
+  readonly scale?: string;
 }
 
 export interface Network {
@@ -54,6 +58,8 @@ export interface LinearOptions {
 }
 
 const BIAS_DEVIATION = 0.1;
+/** Of weights that are integers: three times it is within s8. */
+const INTEGER_DEVIATION = 40;
 /** Standard deviation of weights is gain * sqrt(2 / fan-in) where a ReLU halves the variance, sqrt(1 / fan-in) where none does. */
 export const WITHOUT_RELU = Math.SQRT1_2;
 
@@ -74,7 +80,7 @@ function gaussian(seed: number): (length: number, deviation: number) => Float32A
 /** @param seed of the weights */
 export function networkBuilder(seed = 1) {
   const draw = gaussian(seed), nodes: NodeSpec[] = [], weights: Weight[] = [];
-  const inputs: Record<string, { dtype: 'f32'; shape: readonly number[] }> = {}, initializers: Record<string, Tensor> = {};
+  const inputs: Record<string, { dtype: 'f32' | 'u8'; shape: readonly number[] }> = {}, initializers: Record<string, Tensor> = {};
   let activationMacs = 0;
 
   const fresh = (op: string): string => `${op.toLowerCase()}_${nodes.length}`;
@@ -95,9 +101,9 @@ export function networkBuilder(seed = 1) {
     x.shape.map((d, axis) => (axis < 2 ? d : Math.floor((d + 2 * pad - kernel) / stride) + 1));
 
   return {
-    input(name: string, shape: readonly number[]): Value {
-      inputs[name] = { dtype: 'f32', shape };
-      return { name, shape };
+    input(name: string, shape: readonly number[], dtype: 'f32' | 'u8' = 'f32'): Value {
+      inputs[name] = { dtype, shape };
+      return { name, shape, ...(dtype === 'u8' ? { dtype } : {}) };
     },
     /** Convolution with bias, as batch normalisation leaves it when folded. */
     conv(x: Value, { out, kernel, stride = 1, pad = 0, groups = 1, prune = true, gain = 1 }: ConvOptions): Value {
@@ -116,6 +122,15 @@ export function networkBuilder(seed = 1) {
       if (form === 'gemm') return add('Gemm', [x.name, weight, ...addend], shape, { transB: 1 });
       const product = add('MatMul', [x.name, weight], shape);
       return addend.length ? add('Add', [product.name, ...addend], shape) : product;
+    },
+    /** A product of integers: u8 around 128 by s8, scaled so that results are as large as what they are of. */
+    integerLinear(x: Value, { out, prune = true }: Pick<LinearOptions, 'out' | 'prune'>): Value {
+      const features = x.shape.at(-1)!, name = fresh('linear'), shape = [...x.shape.slice(0, -1), out];
+      const integers = draw(features * out, INTEGER_DEVIATION).map((v) => Math.max(-127, Math.min(127, Math.round(v))));
+      const weight = constant(`${name}.weight`, denseTensor('i8', [features, out], Int8Array.from(integers))), scale = constant(`${name}.scale`, tensorOf('f32', [], [1 / (INTEGER_DEVIATION * Math.sqrt(features))]));
+      weights.push({ name: weight, outputAxis: 1, uses: elementCount(x.shape) / features, prune, scale });
+      const parameters = [scalar(1), constant('middle', tensorOf('u8', [], [128]))], zero = constant('zero', tensorOf('i8', [], [0]));
+      return { ...add('QLinearMatMul', [x.name, ...parameters, weight, scale, zero, ...parameters], shape), dtype: 'u8' };
     },
     relu: (x: Value): Value => same('Relu', x),
     maxPool: (x: Value, kernel: number, stride: number, pad = 0): Value =>
@@ -154,7 +169,7 @@ export function networkBuilder(seed = 1) {
       return add('LayerNormalization', [x.name, scale, random(`${name}.bias`, [features], BIAS_DEVIATION)], x.shape, { axis: -1, epsilon: 1e-5 });
     },
     finish: (outputs: readonly Value[], range: Range = { low: -1, high: 1 }): Network => ({
-      model: { nodes, inputs, initializers, outputs: Object.fromEntries(outputs.map((o) => [o.name, { dtype: 'f32', shape: o.shape }])), opset: 17, irVersion: 8 },
+      model: { nodes, inputs, initializers, outputs: Object.fromEntries(outputs.map((o) => [o.name, { dtype: o.dtype ?? 'f32', shape: o.shape }])), opset: 17, irVersion: 8 },
       weights, activationMacs, range,
     }),
   };

@@ -35,6 +35,12 @@ export function linearLayers(widths: readonly number[], batch: number): Network 
   return b.finish([chain(widths, (x, out) => b.linear(x, { out, gain: WITHOUT_RELU }), b.input('x', [batch, widths[0]!]))]);
 }
 
+/** The same in 8-bit integers: u8 activations, s8 weights. */
+export function integerLayers(widths: readonly number[], batch: number): Network {
+  const b = networkBuilder();
+  return b.finish([chain(widths, (x, out) => b.integerLinear(x, { out }), b.input('x', [batch, widths[0]!], 'u8'))], { low: 0, high: 255 });
+}
+
 /** 1x1 convolutions on an image of size x size pixels. */
 export function pointwiseLayers(widths: readonly number[], size: number, batch: number): Network {
   const b = networkBuilder();
