@@ -170,6 +170,7 @@ export class CLikePrinter {
   private castPiece(e: Extract<Expr, { kind: 'cast' }>): Piece {
     const from = e.a.type.dtype, to = e.type.dtype, a = this.piece(e.a);
     if (e.type.lanes > 1) {
+      if (to === 'i32' && e.a.kind === 'unary' && e.a.op === 'round' && isSaturated(e.a.a)) return atom(`spc_nearest_i32x${e.type.lanes}(${this.piece(e.a.a).text})`);
       const exact = isSaturated(e.a) ? `__builtin_convertvector(${a.text}, ${this.typeName({ dtype: 'i32', lanes: e.type.lanes })})` : `spc_to_i32x${e.type.lanes}(${a.text})`;
       const integer = isFloatType(from) && !isFloatType(to) ? exact : a.text;
       return atom(to === 'i32' && integer !== a.text ? integer : `__builtin_convertvector(${integer}, ${this.typeName(e.type)})`);

@@ -65,21 +65,30 @@
 #define SPC_SQRT(N)                                                                                             \
   SPC_INLINE spc_f32x##N spc_sqrt_f32x##N(spc_f32x##N x) { for (int i = 0; i < N; ++i) x[i] = sqrtf(x[i]); return x; }
 
-/* Rounding to nearest: one instruction where there is one. */
+/* Rounding to nearest, and to an integer that is known to fit: one instruction where there is one. */
+#define SPC_ROUND_N(N)                                                                                          \
+  SPC_ROUND_F32(spc_f32x##N, f32x##N)                                                                           \
+  SPC_INLINE spc_i32x##N spc_nearest_i32x##N(spc_f32x##N x) { return __builtin_convertvector(spc_round_f32x##N(x), spc_i32x##N); }
 #if defined(__SSE4_1__)
-#define SPC_ROUND_4 SPC_INLINE spc_f32x4 spc_round_f32x4(spc_f32x4 x) { return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define SPC_ROUND_4                                                                                             \
+  SPC_INLINE spc_f32x4 spc_round_f32x4(spc_f32x4 x) { return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); } \
+  SPC_INLINE spc_i32x4 spc_nearest_i32x4(spc_f32x4 x) { return (spc_i32x4)_mm_cvtps_epi32(x); }
 #else
-#define SPC_ROUND_4 SPC_ROUND_F32(spc_f32x4, f32x4)
+#define SPC_ROUND_4 SPC_ROUND_N(4)
 #endif
 #if defined(__AVX__)
-#define SPC_ROUND_8 SPC_INLINE spc_f32x8 spc_round_f32x8(spc_f32x8 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define SPC_ROUND_8                                                                                             \
+  SPC_INLINE spc_f32x8 spc_round_f32x8(spc_f32x8 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); } \
+  SPC_INLINE spc_i32x8 spc_nearest_i32x8(spc_f32x8 x) { return (spc_i32x8)_mm256_cvtps_epi32(x); }
 #else
-#define SPC_ROUND_8 SPC_ROUND_F32(spc_f32x8, f32x8)
+#define SPC_ROUND_8 SPC_ROUND_N(8)
 #endif
 #if defined(__AVX512F__)
-#define SPC_ROUND_16 SPC_INLINE spc_f32x16 spc_round_f32x16(spc_f32x16 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define SPC_ROUND_16                                                                                             \
+  SPC_INLINE spc_f32x16 spc_round_f32x16(spc_f32x16 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); } \
+  SPC_INLINE spc_i32x16 spc_nearest_i32x16(spc_f32x16 x) { return (spc_i32x16)_mm512_cvtps_epi32(x); }
 #else
-#define SPC_ROUND_16 SPC_ROUND_F32(spc_f32x16, f32x16)
+#define SPC_ROUND_16 SPC_ROUND_N(16)
 #endif
 /* The functions of spc_math.h; floor and its kin come from rounding to nearest. */
 #define SPC_VECTOR_MATH(N)                                                                                      \

@@ -1,6 +1,6 @@
 /** Vector forms of scalar expressions, and vector stores through an epilogue. */
 import type { DType } from '../../../compiler/ir/dtype.js';
-import { add, asIndex, constant, exprSize, forLoop, load, mapExpr, mul, ref, splat, store, substituteArgs, vector, vload } from '../../../compiler/kir/build.js';
+import { add, asIndex, cast, constant, exprSize, f32, forLoop, load, mapExpr, max, min, mul, ref, splat, store, substituteArgs, unary, vector, vload } from '../../../compiler/kir/build.js';
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { BinaryOp, Expr, Stmt, UnaryOp } from '../../../compiler/kir/types.js';
 
@@ -49,9 +49,24 @@ export function isVectorizable(e: Expr): boolean {
   }
 }
 
+/**
+ * An integer made of round(x) + z between two bounds is rounded last, where it is converted (one instruction does both), behind bounds
+ * that z is taken off: rounding keeps the order, and bounds and z are integers.
+ */
+function roundedLast(e: Expr): Expr {
+  if (e.kind !== 'cast' || e.type.dtype === 'f32' || e.a.type.dtype !== 'f32' || e.a.kind !== 'binary' || e.a.op !== 'min' || e.a.a.kind !== 'binary' || e.a.a.op !== 'max') return e;
+  const { a: low, b: value } = e.a.a, high = e.a.b;
+  const [rounded, shift] = value.kind === 'binary' && value.op === 'add' && value.b.kind === 'const' ? [value.a, Number(value.b.value)] : [value, 0];
+  if (rounded.kind !== 'unary' || rounded.op !== 'round' || low.kind !== 'const' || high.kind !== 'const') return e;
+  const bounds = [Number(low.value), Number(high.value)];
+  if (![...bounds, shift].every((v) => Number.isInteger(v) && Math.abs(v) < 2 ** 20)) return e;
+  const [from, to] = bounds.map((v) => f32(v - shift)), integer = cast(unary('round', min(max(from!, rounded.a), to!)), 'i32');
+  return cast(shift === 0 ? integer : add(integer, constant('i32', shift)), e.type.dtype);
+}
+
 /** `e` with vectors in the place of its arguments and every constant in all lanes. */
 export const vectorised = (e: Expr, args: readonly Expr[], lanes: number): Expr =>
-  mapExpr(e, (x) => {
+  mapExpr(mapExpr(e, roundedLast), (x) => {
     if (x.kind === 'const') return constant(x.type.dtype, x.value, lanes);
     return x.kind === 'arg' ? args[x.index]! : x;
   });

@@ -5,9 +5,10 @@
  */
 import { pointWindow } from '../../../../compiler/core/window.js';
 import { fullQuads, quadWords, weightSums } from '../../../../compiler/ir/quads.js';
-import { valueOf } from '../../../../compiler/ir/types.js';
-import { add, asIndex, call, constant, forLoop, load, min, mul, nullPointer, pointer, ref, splat, store, sub, vector, vload } from '../../../../compiler/kir/build.js';
-import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
+import { toNumbers } from '../../../../compiler/ir/tensor.js';
+import { elementCount, valueOf } from '../../../../compiler/ir/types.js';
+import { add, asIndex, call, constant, forLoop, load, mapExpr, min, mul, nullPointer, pointer, ref, splat, store, sub, vector, vload } from '../../../../compiler/kir/build.js';
+import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import { MAX_ROWS, type StreamFunction, type StreamLanes } from '../../../../compiler/kir/stream.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
@@ -36,7 +37,8 @@ export function quadsRule(isa: Isa): KernelRule {
     // which words are not zero is all that blocks and costs depend on
     const p: StreamProduct = { window: pointWindow, group: 1, channels: quads, rows: n, depth: quads, weights: Float32Array.from(words, (w) => (w === 0 ? 0 : 1)) };
     const blocks = rowBlocks(p, full / words.length, MAX_ROWS), cost = rowsStreamCost(isa, p, full, lanes, rows, band);
-    const bias = x.dtype === 'i8' ? weightSums(weights).map((s) => -128 * s) : new Int32Array(n);
+    const first = firstSums(request, operands, n), signed = x.dtype === 'i8' ? weightSums(weights) : undefined;
+    const bias = signed ? first.bias.map((b, i) => b - 128 * signed[i]!) : first.bias;
     const functions = (): StreamFunction[] => columnFunctions({
       columns: quads, rows: n, weights: words, blocks, chunk: cost.chunk, lanes, tiles: band, title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name,
     }, { arithmetic: 'u8s8', bias });
@@ -49,10 +51,27 @@ export function quadsRule(isa: Isa): KernelRule {
       bytes: cost.bytes,
       // the weights are in the code: what stays of the operand is nothing
       pack: () => new Map([[1, { kind: 'dense', dtype: weights.dtype, shape: [0], data: new Int8Array(0) }]]),
-      build: (k) => buildQuads(k, { functions: functions(), operands, depth, n, lanes, tiles, band, flip: x.dtype === 'i8' ? SIGNS : 0 }),
+      build: (k) => buildQuads(k, { functions: functions(), operands: { ...operands, epilogue: first.epilogue }, depth, n, lanes, tiles, band, flip: x.dtype === 'i8' ? SIGNS : 0 }),
     }];
   };
   return { name: 'quads', candidates };
+}
+
+/** Constants that an epilogue adds to each sum or takes off it first, and what is left of it. */
+function firstSums({ graph, node }: KernelRequest, { epilogue }: RowProduct, n: number): { readonly bias: Int32Array; readonly epilogue: BoundEpilogue | undefined } {
+  const bias = new Int32Array(n);
+  let sums = 0;
+  if (epilogue) mapExpr(epilogue.expr, (e) => { if (e.kind === 'arg' && e.index === 0) sums++; return e; });
+  if (!epilogue || sums !== 1) return { bias, epilogue };
+  const expr = mapExpr(epilogue.expr, (e) => {
+    if (e.kind !== 'binary' || (e.op !== 'add' && e.op !== 'sub') || e.a.kind !== 'arg' || e.a.index !== 0 || e.b.kind !== 'arg' || e.type.dtype !== 'i32') return e;
+    const t = valueOf(graph, node.epilogue!.inputs[e.b.index - 1]!).constant, values = t && t.dtype === 'i32' && (t.shape.at(-1) ?? 1) === elementCount(t.shape) ? toNumbers(t) : [];
+    if (values.length !== 1 && values.length !== n) return e;
+    const sign = e.op === 'add' ? 1 : -1;
+    bias.forEach((b, i) => { bias[i] = b + sign * values[values.length === 1 ? 0 : i]!; });
+    return e.a;
+  });
+  return { bias, epilogue: expr.kind === 'arg' ? undefined : { ...epilogue, expr } };
 }
 
 interface QuadProduct {
