@@ -14,6 +14,7 @@ import { readProfile, type SparsityProfile } from '../sparsity/profile.js';
 import { loadFiles, runLoaded } from './source.js';
 import { profileSparsity } from './sparsity-profile.js';
 import { createTerminal } from './terminal.js';
+import { tuneModel } from './tune.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-profile-')), at = (name: string): string => join(folder, name), terminal = createTerminal({ quiet: true, json: true });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -66,4 +67,19 @@ test('a file that is no profile, or one of another model, is refused', () => {
   }
   expect(codeOf(() => readProfile(at('nothing.json')))).toBe('SPC6100');
   expect(codeOf(() => compileModel({ bytes }, { zeros: { other: 0.5 } }))).toBe('SPC6108');
+});
+
+test('products with sparse activations are not tuned: alone they would have none', async () => {
+  const winners = onnxModel({
+    inputs: { x: { dtype: 'f32', shape: [1, 400] } },
+    nodes: [
+      node('TopK', ['x', 'k'], ['best', 'where'], { axis: 1 }, { name: 'topk' }), node('ScatterElements', ['zeros', 'where', 'best'], ['few'], { axis: 1 }, { name: 'scatter' }),
+      node('Gemm', ['few', 'w'], ['y'], {}, { name: 'product' }),
+    ],
+    outputs: { y: { dtype: 'f32' } },
+    initializers: { k: { kind: 'dense', dtype: 'i64', shape: [1], data: BigInt64Array.of(20n) }, zeros: denseTensor('f32', [1, 400], new Float32Array(400)), w: tensor([400, 300]) },
+  });
+  const measured = await tuneModel({ bytes: winners }, {}, terminal);
+  expect(measured.size).toBe(0);
+  expect(compileModel({ bytes: winners }, { measured }).manifest.layers.at(-1)!.schedule).toBe('active columns, whole');
 });

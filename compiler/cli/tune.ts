@@ -102,7 +102,11 @@ export async function tuneModel(source: ModelSource, options: CompileOptions, te
   for (const [i, node] of products.entries()) {
     terminal.progress(i / products.length, 'tuning');
     const possible = all.get(node.id)!.filter((o): o is LayoutOption => !isRejected(o)), best = Math.min(...possible.map((o) => o.nanoseconds));
-    const trials = possible.filter((o) => o.nanoseconds <= PROMISING * best).map((o) => trialOf(graph, node, o, target, machine));
+    const promising = possible.filter((o) => o.nanoseconds <= PROMISING * best);
+    // what depends on the nodes around (sparse activations) cannot be measured alone: such products run as predicted
+    const alone = new Set(layoutCandidates(graphOf(graph, node), target.layouts).get(node.id)!.map((o) => o.kernel));
+    if (promising.some((o) => o.layout === 'rows' && !alone.has(o.kernel))) continue;
+    const trials = promising.map((o) => trialOf(graph, node, o, target, machine));
     if (trials.length < 2 || trials.every((t) => times.has(t.key))) continue;
     // all of a layer at once: times from one moment compare
     const known = trials.map((t) => kept(t.cache)), found = known.every((k) => k !== undefined) ? known as number[] : await measureTrials(trials, terminal);
