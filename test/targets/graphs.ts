@@ -58,6 +58,7 @@ const operators = sample('operators', (g, input, output) => {
   output(g.op('matmul', [rows, weights([9, 35], 14)], { transA: false, transB: true, out: 'f32' })[0]);
   // only one of two outputs is wanted
   output(g.op('topk', [rows], { axis: 1, k: 4, largest: true })[1]);
+  output(g.op('kWinners', [rows], { axes: [1], k: 3, ties: 'lowest' })[0]);
   const positions = input('i64', [3]);
   const inside = g.map([positions], (p) => mod(add(mod(p, constant('i64', 8)), constant('i64', 8)), constant('i64', 8)));
   output(g.op('gather', [rows, inside], { axis: 0 })[0]);
