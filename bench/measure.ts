@@ -45,7 +45,7 @@ interface Workload {
   readonly range: Range;
   readonly pruned: string;
   readonly unfit: readonly string[];
-  /** Known for networks of our own; undefined for models from files. Nobody counts multiply-adds where data decide which activations are 0. */
+  /** Known for networks of our own; undefined for models from files. Multiply-adds are not counted where data decide which activations are 0, nor in integers, whose peak is another. */
   readonly counts?: Pick<Counts, 'elements' | 'nonZeros'> & { readonly macs: number | null };
 }
 
@@ -56,7 +56,7 @@ function workload({ network, batch, pattern, cpu }: RowKey): Workload {
     return { source: { ...readModel(path), path }, options: m.dims ? { ...options, dims: m.dims } : options, range: m.range, pruned: 'as trained', unfit: [] };
   }
   const entry = networkNamed(network), { network: built, unfit } = prune(entry.build(batch), pattern), counts = countsOf(built);
-  return { source: { bytes: networkBytes(built), name: network }, options, range: built.range, pruned: entry.pruned, unfit, counts: entry.relu === undefined ? counts : { ...counts, macs: null } };
+  return { source: { bytes: networkBytes(built), name: network }, options, range: built.range, pruned: entry.pruned, unfit, counts: entry.relu === undefined && built.weights.every((w) => w.scale === undefined) ? counts : { ...counts, macs: null } };
 }
 
 /** Of the matrices and filters of an imported model. */

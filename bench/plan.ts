@@ -50,6 +50,9 @@ const smallBatchRows: readonly RowKey[] = shapes.flatMap((shape) => [...rowsOf(`
 /** The speech network at the sparsity that it is known for, in blocks. */
 const gscBlocks: RowKey = { network: 'gsc', batch: 1, pattern: 'block:16x1:0.95' };
 
+/** 8-bit integers, against ONNX Runtime's own; quads of inputs are what one instruction multiplies. */
+const integerRows: readonly RowKey[] = shapes.flatMap((shape) => [16, 64].flatMap((batch) => rowsOf(`int8-linear-${shape}`, batch, ['unstructured:0.9', 'block:1x4:0.9'])));
+
 /** Sparse weights and sparse activations together. */
 const winnerRows: readonly RowKey[] = ['unstructured:0.95', 'block:16x1:0.95'].map((pattern) => ({ network: 'gsc-kwta', batch: 1, pattern }));
 
@@ -67,13 +70,13 @@ export const isUsual = (row: RowKey): boolean => row.cpu === undefined && thread
 export const isFull = (row: RowKey): boolean => isUsual(row) && isFullShape(row);
 
 /** Layers alone, as against whole networks. */
-export const isLayer = ({ network }: RowKey): boolean => /^(linear|conv1x1|bert-linears)/.test(network);
+export const isLayer = ({ network }: RowKey): boolean => /^(int8-)?(linear|conv1x1|bert-linears)/.test(network);
 
 /** Real models that were trained sparse. */
 const realRows: readonly RowKey[] = ['jets-70', 'jets-95', 'mnist-pruned', 'tfc-w2a2', 'unsw-w2a2', 'resnet56-simdoc', 'resnet56-snip', 'resnet56-taylor']
   .map((network) => ({ network, batch: 1, pattern: AS_TRAINED }));
 
-export const allRows: readonly RowKey[] = [...networkRows, gscBlocks, ...winnerRows, ...layerRows, ...smallBatchRows, ...realRows, ...threadRows, ...avx2Rows];
+export const allRows: readonly RowKey[] = [...networkRows, gscBlocks, ...winnerRows, ...layerRows, ...smallBatchRows, ...integerRows, ...realRows, ...threadRows, ...avx2Rows];
 
 /** Rows in the order of the plan, others behind. */
 export function inPlanOrder<R extends RowKey>(rows: readonly R[]): R[] {
@@ -132,6 +135,7 @@ export const goals: readonly Goal[] = [
   beats({ network: 'gsc', batch: 1, pattern: 'unstructured:0.95' }, 14),
   beats(gscBlocks, 24),
   ...winnerRows.map((row) => against('onnxruntime-relu')(row, row.pattern.startsWith('block') ? 32 : 20)),
+  ...integerRows.map((row) => beats(row, row.pattern.startsWith('block') ? 11 : 3.3)),
   ...threadRows.map((row) => against('one-thread')(row, 1.9)),
   // mobilenetv1 has other layers than those that are pruned
   ...avx2Rows.filter((r) => r.network !== 'mobilenetv1').map((row) => beats(row, Math.round((10 * AVX2_SHARE) / (1 - sparsityOf(row.pattern)!)) / 10)),

@@ -143,7 +143,7 @@ interface Section {
 const wide = { head: rowHead, cells: rowCells };
 const sections: readonly Section[] = [
   { title: 'Networks', text: 'Real shapes, random weights.', of: (r) => isUsual(r) && !isReal(r) && !isLayer(r), ...wide },
-  { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back.', of: (r) => isUsual(r) && isLayer(r), ...wide },
+  { title: 'Layers', text: 'One to four layers of a size in a chain, as many as stay in the last-level cache densely. `linear`: the batch is the columns; `conv1x1-...@14`: 14x14 pixels are. `768x3072` is the pair 768 to 3072 and back. `int8`: u8 activations, s8 weights (QLinearMatMul), ONNX Runtime in the same integers.', of: (r) => isUsual(r) && isLayer(r), ...wide },
   { title: 'Models trained sparse', text: 'Whatever pattern training left in them.', of: (r) => isUsual(r) && isReal(r), ...wide },
   {
     title: 'Sparse activations', of: (r) => networks[r.network]?.relu !== undefined, head: winnersHead, cells: winnersCells,
