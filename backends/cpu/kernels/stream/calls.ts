@@ -86,16 +86,17 @@ export function streamCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual
     const segments = geometry.segments.flatMap((s, i) => (s.phase === phase ? [{ ...s, x2: second?.geometry.segments[i]!.x ?? 0 }] : []));
     return { segments, chunks: streamFunctions(plan, phase, geometry.places.length > 1 ? `p${phase}_` : 's', Math.max(...segments.map((s) => s.tiles)), segments.length) };
   });
-  const code = sum(phases.flatMap((p) => p.chunks.flatMap((c) => c.functions.map(codeBytes)))), tiles = sum(geometry.segments.map((s) => s.tiles));
+  const code = sum(phases.flatMap((p) => p.chunks.flatMap((c) => c.functions.map((f) => codeBytes(f))))), tiles = sum(geometry.segments.map((s) => s.tiles));
   const work = divided(k, phases, code > CODE_PER_SHARED_BYTE * tiles * plan.yStep);
   const body = phases.flatMap(({ chunks, segments }, phase) => chunks.flatMap(({ functions, band }) => {
-    const calls = (from: number, to: number): Call[] => functions.flatMap((f, b) => segments.slice(from, to).map((segment, i): Call => ({ function: f, segment, share: work.of(phase, from + i, b) })));
+    const calls = (from: number, to: number, first = 0, end = functions.length): Call[] => functions.slice(first, end).flatMap((f, j) => segments.slice(from, to).map((segment, i): Call => ({ function: f, segment, share: work.of(phase, from + i, first + j) })));
     if (!band) return grouped(calls(0, segments.length), undefined, on);
     if ('tiles' in band) {
-      return segments.map((s, i) => {
+      const { functions: most = functions.length } = band;
+      return Array.from({ length: Math.ceil(functions.length / most) }, (_, g) => g * most).flatMap((first) => segments.map((s, i) => {
         const t = k.name('t');
-        return forLoop(t, s.tiles, grouped(calls(i, i + 1), { from: ref(t), to: min(s.tiles, add(ref(t), band.tiles)) }, on), {}, 0, band.tiles);
-      });
+        return forLoop(t, s.tiles, grouped(calls(i, i + 1, first, first + most), { from: ref(t), to: min(s.tiles, add(ref(t), band.tiles)) }, on), {}, 0, band.tiles);
+      }));
     }
     return Array.from({ length: Math.ceil(segments.length / band.segments) }, (_, b) => grouped(calls(b * band.segments, (b + 1) * band.segments), undefined, on)).flat();
   }));

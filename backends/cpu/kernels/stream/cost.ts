@@ -6,26 +6,41 @@ import { fastestForm, streamRows, type Isa } from '../../isa.js';
 import { nonZeros, type StreamProduct } from './product.js';
 import { plainRowBlocks } from './row-blocks.js';
 
-/** Bytes of code and weights per product, and per column load: measured on emitted functions. */
-const BYTES_PER_PRODUCT = 11, BYTES_PER_LOAD = 7;
+type StreamCode = Exclude<Isa['streams']['code'], 'tables'>;
+
+interface CodeModel {
+  /** Bytes of code and weights per product, and per column load: measured on emitted functions. */
+  readonly product: number;
+  readonly load: number;
+  /** Cycles a multiply-add of 16 lanes, those of a core that starts 16 a cycle, are the larger of `least` and `base` + `perLoad` times the loads of columns per multiply-add. */
+  readonly least: number;
+  readonly base: number;
+  readonly perLoad: number;
+  /** What the least takes longer where a loop reads tables. */
+  readonly tables: number;
+}
+
+// All on one core (Zen 4). AVX-512: fitted to 324 measurements. AVX2: to nine layers of 5 to 50 % non-zeros, 1x1 and 3x3, within 15 %; a product is a shuffle and two
+// multiply-adds, and code comes from the second cache at 16 bytes a cycle. NEON: counted, as there was no such machine; its 28 rows make loads as rare.
+const models: { readonly [C in StreamCode]: CodeModel } = {
+  avx512: { product: 11, load: 7, least: 1.02, base: 0.36, perLoad: 1.54, tables: 1.7 },
+  avx2: { product: 17, load: 12, least: 1.05, base: 0.95, perLoad: 1.1, tables: 2.3 },
+  neon: { product: 9, load: 5, least: 1.02, base: 0.36, perLoad: 1.54, tables: 1.7 },
+};
+const modelOf = ({ streams: { code } }: Isa): CodeModel => models[code === 'tables' ? 'avx512' : code];
+
 /** Offset and weight, in tables. */
 const TABLE_BYTES_PER_PRODUCT = 8;
-/** What a product takes longer where a loop reads tables. */
-const TABLE_SLOWDOWN = 1.7;
 /** Bytes of code that a core takes in per nanosecond, the next function being fetched ahead while one computes: from the last cache, and of layers that fill it from memory. */
 const CODE_BYTES_PER_NANOSECOND = 36, FAR_CODE_BYTES_PER_NANOSECOND = 10, CACHED_CODE_BYTES = 15 << 20;
 
 /** Bytes of a function, weights included. */
-export const codeBytes = (f: StreamFunction): number => f.weights.length * BYTES_PER_PRODUCT + f.columnCount * BYTES_PER_LOAD;
+export const codeBytes = (f: StreamFunction, code: StreamCode = 'avx512'): number => f.weights.length * models[code].product + f.columnCount * models[code].load;
+
+const cyclesFor = ({ least, base, perLoad }: CodeModel, products: number, loads: number): number => Math.max(least * products, base * products + perLoad * loads);
 
 /** Cycles of a function on one tile, to divide functions among threads. */
-export const cyclesOf = (f: StreamFunction): number => cyclesFor(f.weights.length, f.columnCount) + 2 * f.rows.length;
-
-/**
- * Cycles a multiply-add = max(1.02, 0.36 + 1.54 l), l being loads of columns per multiply-add: fitted to 324 measurements on a core
- * that starts one 512-bit multiply-add and one load a cycle (Zen 4).
- */
-const cyclesFor = (products: number, loads: number): number => Math.max(1.02 * products, 0.36 * products + 1.54 * loads);
+export const cyclesOf = (f: StreamFunction): number => cyclesFor(models.avx512, f.weights.length, f.columnCount) + 2 * f.rows.length;
 
 export interface StreamCost {
   readonly nanoseconds: number;
@@ -41,10 +56,10 @@ export interface StreamCost {
  * @param tiles that every function runs over, in all calls; `phases`: times that the code is repeated
  */
 export function costOf(isa: Isa, p: StreamProduct, tiles: number, phases = 1, form: StreamForm = fastestForm(isa)): StreamCost {
-  const products = nonZeros(p), density = products / (tapsOf(p.window).length * p.depth * p.rows), { loads } = plainRowBlocks(p, streamRows(isa, form));
-  const bytes = phases * (form === 'tables' ? products * TABLE_BYTES_PER_PRODUCT : products * BYTES_PER_PRODUCT + loads * BYTES_PER_LOAD);
+  const products = nonZeros(p), density = products / (tapsOf(p.window).length * p.depth * p.rows), { loads } = plainRowBlocks(p, streamRows(isa, form)), model = modelOf(isa);
+  const bytes = phases * (form === 'tables' ? products * TABLE_BYTES_PER_PRODUCT : products * model.product + loads * model.load);
   // a vector of 16 lanes is several registers of a narrower machine; tables are read besides the data
-  const width = (16 / (isa.lanes * isa.fma.full)) * (form === 'tables' ? TABLE_SLOWDOWN : 1);
+  const width = 16 / (isa.lanes * isa.fma.full), cycles = form === 'tables' ? cyclesFor(models.avx512, products, loads) * model.tables : cyclesFor(model, products, loads);
   const stores = tiles * p.rows * 2;
-  return { products, density, bytes, nanoseconds: Math.max((tiles * cyclesFor(products, loads) * width + stores) / isa.clock, bytes / (bytes > CACHED_CODE_BYTES ? FAR_CODE_BYTES_PER_NANOSECOND : CODE_BYTES_PER_NANOSECOND)) };
+  return { products, density, bytes, nanoseconds: Math.max((tiles * cycles * width + stores) / isa.clock, bytes / (bytes > CACHED_CODE_BYTES ? FAR_CODE_BYTES_PER_NANOSECOND : CODE_BYTES_PER_NANOSECOND)) };
 }

@@ -1,6 +1,9 @@
 /** From a product and its geometry to stream functions: row blocks x chunks of columns. */
 import type { Clamp, FloatStream, StreamFunction } from '../../../../compiler/kir/stream.js';
 import { tapsOf } from '../../../../compiler/core/window.js';
+import type { StreamForm } from '../../../../compiler/ir/layout-choice.js';
+import type { Isa } from '../../isa.js';
+import { codeBytes } from './cost.js';
 import type { ProductGeometry } from './geometry.js';
 import type { StreamProduct } from './product.js';
 
@@ -19,8 +22,7 @@ export interface StreamPlan {
   readonly yStep: number;
   /** Output rows of each function of a chunk; those of one group together. */
   readonly blocks: readonly (readonly number[])[];
-  /** Columns of one function at most. */
-  readonly chunk: number;
+  readonly cut: Cut;
   /** What the comment of each function begins with. */
   readonly title: string;
   /** A 1x1 product of another tensor that is added: a shortcut convolution as more columns of the same sums. */
@@ -32,6 +34,28 @@ export interface StreamPlan {
  * the row blocks go over it; about 1150 columns at 90 % zeros, more where rows are denser, for a function's code to be worth its loads.
  */
 export const chunkColumns = (density: number, taps: number): number => (density > 0.15 ? 2304 : taps === 1 ? 768 : 1152);
+
+/** Columns of one function at most, and whether all functions run on one tile before the next. */
+export interface Cut {
+  readonly chunk: number;
+  readonly tileByTile: boolean;
+}
+
+/** With few rows, a column is read again so often that it should lie in the first cache: of windows those of neighbouring tiles do, of other products those of one tile. */
+const NEAR_COLUMNS = { windows: 576, points: 256 };
+/** Products of each row so that a function of few rows stays in the first cache, or as micro-operations. */
+const NEAR_PRODUCTS = 157;
+/** Bytes of code that stay in the second cache from one tile to the next. */
+const NEAR_CODE = 640 << 10;
+
+/**
+ * How a product is cut. With AVX2 (six rows) on one core, cycles a product of 16 lanes at 90 and 80 % zeros: points of 256 to 768 channels 2.4 to 2.9 in
+ * chunks as of AVX-512, 1.7 and 1.6 tile by tile; 3x3 windows over 128 channels 2.5 and 2.7, and 2.0 and 1.8 in these.
+ */
+export function cutFor(isa: Isa, form: StreamForm, density: number, taps: number): Cut {
+  if (form === 'tables' || isa.streams.code !== 'avx2') return { chunk: chunkColumns(density, taps), tileByTile: false };
+  return taps === 1 ? { chunk: NEAR_COLUMNS.points, tileByTile: true } : { chunk: Math.max(64, Math.min(NEAR_COLUMNS.windows, Math.floor(NEAR_PRODUCTS / density))), tileByTile: false };
+}
 
 interface Columns {
   readonly offsets: number[];
@@ -50,7 +74,7 @@ interface Chunk {
 }
 
 /** A second product joins the last chunk where that stays small enough, or where another pass over the sums would cost more. */
-function chunksOf({ product: p, chunk, second }: StreamPlan): Chunk[] {
+function chunksOf({ product: p, cut: { chunk }, second }: StreamPlan): Chunk[] {
   const taps = tapsOf(p.window).length, count = Math.max(1, Math.ceil((p.depth * taps) / chunk)), width = Math.ceil(p.depth / count);
   const chunks = Array.from({ length: count }, (_, c): Chunk => ({ from: c * width, to: Math.min(p.depth, (c + 1) * width), second: false }));
   if (!second) return chunks;
@@ -86,12 +110,13 @@ const LEAST_BAND = 13;
 /** The functions of a chunk: each on everything before the next one, or all of them on one band before the next: so many tiles of a segment, or whole segments. */
 export interface StreamChunk {
   readonly functions: readonly StreamFunction[];
-  readonly band?: { readonly tiles: number } | { readonly segments: number };
+  readonly band?: { readonly tiles: number; /** So many functions at a time, where it is not all. */ readonly functions?: number } | { readonly segments: number };
 }
 
 /** A band where a chunk's part of x, which every row block reads again, would not stay in the second cache. @param tiles of each of `segments` */
-function bandOf({ product: p, geometry, second, blocks, yStep }: StreamPlan, chunk: Chunk, tiles: number, segments: number): StreamChunk['band'] {
+function bandOf({ product: p, geometry, second, blocks, yStep, cut }: StreamPlan, chunk: Chunk, tiles: number, segments: number): StreamChunk['band'] {
   const channels = (chunk.to - chunk.from) * p.group + (chunk.second ? second!.product.depth : 0), own = 64 * channels;
+  if (cut.tileByTile && tiles > 1 && blocks.length > 1) return { tiles: 1 };
   if (blocks.length === 1 || segments * tiles * (Math.min(own, geometry.step) + yStep) <= UNCACHED_BYTES) return undefined;
   // lines of windows are other vectors of the same segment, or other segments
   const lines = Math.min(p.window.kernel[0], Math.ceil(segments * tiles / LEAST_BAND)), most = Math.max(LEAST_BAND, Math.floor(BAND_BYTES / (own * lines)));
@@ -118,7 +143,9 @@ export function streamFunctions(plan: StreamPlan, phase: number, prefix: string,
         ...products(own, block, p.weights, second?.product.weights), maskCount: geometry.maskCount, steps, tiles: band && 'tiles' in band ? band.tiles : tiles,
       };
     });
-    return { functions, ...(band ? { band } : {}) };
+    if (!band || !('tiles' in band) || !plan.cut.tileByTile) return { functions, ...(band ? { band } : {}) };
+    const most = Math.max(1, Math.floor(NEAR_CODE / Math.max(1, ...functions.map((f) => codeBytes(f, 'avx2')))));
+    return { functions, band: { ...band, ...(most < functions.length ? { functions: most } : {}) } };
   });
 }
 

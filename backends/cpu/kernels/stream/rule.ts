@@ -8,7 +8,7 @@ import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
 import { epilogueOperand, matchEpilogue, type StreamEpilogue } from './epilogue.js';
 import { streamCalls } from './calls.js';
-import { chunkColumns, type StreamPlan } from './functions.js';
+import { cutFor, type StreamPlan } from './functions.js';
 import { productGeometry, type ProductGeometry } from './geometry.js';
 import { streamProduct, type StreamProduct } from './product.js';
 import { rowBlocks } from './row-blocks.js';
@@ -57,7 +57,7 @@ export function streamRule(isa: Isa): KernelRule {
     const products = costs.reduce((n, c) => n + c.products, 0), nanoseconds = costs.reduce((n, c) => n + c.nanoseconds, 0);
     const weights = product.weights.length + (second?.product.weights.length ?? 0), density = products / weights;
     const plan: StreamPlan = {
-      product, geometry, yStep: 4 * vectorStride(y.layout!), blocks: rowBlocks(product, density, most), chunk: chunkColumns(density, tapsOf(product.window).length),
+      product, geometry, yStep: 4 * vectorStride(y.layout!), blocks: rowBlocks(product, density, most), cut: cutFor(isa, form, density, tapsOf(product.window).length),
       finish: { bias: epilogue.bias.map((b, i) => b + (second?.epilogue.bias[i] ?? 0)), clamp: epilogue.clamp, ...(residual ? { residualStep: 4 * vectorStride(residual.layout!) } : {}) },
       title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name, ...(second ? { second } : {}),
     };
