@@ -75,6 +75,7 @@ function emitKernel(step: PlanStep, name: string): EmittedStep {
       if (phase.extent !== undefined) params.push('long begin', 'long end');
       const w = new Writer();
       w.block(`static void ${symbol}(${params.join(', ') || 'void'})`, () => {
+        for (const o of phase.own ?? []) if (used[step.kernel.params.findIndex((p) => p.name === o.param)]) w.line(`${o.param} += begin * ${o.size};`);
         for (const l of body.text().trimEnd().split('\n')) w.line(l);
       });
       return { phase, symbol, text: w.text(), used };

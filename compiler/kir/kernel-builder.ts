@@ -3,7 +3,7 @@ import type { DType } from '../ir/dtype.js';
 import { gridVectors, LANES, layoutElements, phaseVectors, type Layout } from '../ir/layout.js';
 import type { Tensor } from '../ir/tensor.js';
 import { contiguousStrides, elementCount, type TensorType, type ValueId } from '../ir/types.js';
-import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, ref, store } from './build.js';
+import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, rangeBegin, rangeEnd, ref, store } from './build.js';
 import type { Routine } from './routine.js';
 import type { CallArgument, Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
 
@@ -147,6 +147,19 @@ export class KernelBuilder {
     const at = names.map((n) => (n === undefined ? asIndex(0) : ref(n)));
     return names.reduceRight<readonly Stmt[]>(
       (inner, n, d) => (n === undefined ? inner : [forLoop(n, shape[d]!, inner, attrs)]), body(at)) as Stmt[];
+  }
+
+  /**
+   * Items one after the other, of which workers take parts: like a parallel loop, but every worker has its own of the working memory that `body` asks for
+   * (up to 16 do; where one does all, it is the same memory for each item).
+   */
+  eachWithScratch(count: number, body: (item: Expr) => readonly Stmt[], base = 'i'): Stmt[] {
+    if (count === 1) return [...body(asIndex(0))];
+    const workers = Math.min(count, 16), before = this.extra.length, item = this.name(base), statements = body(ref(item));
+    const own = this.extra.slice(before).map(({ name, size }) => ({ param: name, size: Math.ceil(size / LANES) * LANES }));
+    own.forEach(({ size }, i) => { this.extra[before + i] = { ...this.extra[before + i]!, size: size * workers }; });
+    const edge = (e: Expr): Expr => (workers === count ? e : div(mul(e, count), workers));
+    return [{ kind: 'range', extent: workers, ...(own.length > 0 ? { own } : {}), body: [forLoop(item, edge(rangeEnd), statements, {}, edge(rangeBegin))] }];
   }
 
   /** A mutable local, for accumulators. */

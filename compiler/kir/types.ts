@@ -67,9 +67,10 @@ export type Stmt =
   | { readonly kind: 'for'; readonly name: string; readonly from: Expr; readonly to: Expr; readonly step: number; readonly attrs: LoopAttrs; readonly body: readonly Stmt[] }
   /**
    * Work on units 0..extent, of which the body does those from `begin` to `end` (two index values that it refers to). Parts of the units are independent: a
-   * target may have any number of workers run the body, each on a part of its own. Printed as it is, it does all of them.
+   * target may have any number of workers run the body, each on a part of its own. Printed as it is, it does all of them. `own` is working memory of which
+   * every worker needs its own: it has room for `extent` times `size` elements, and a worker's begins at `begin` times `size`, which is added to the pointer.
    */
-  | { readonly kind: 'range'; readonly extent: number; readonly body: readonly Stmt[] }
+  | { readonly kind: 'range'; readonly extent: number; readonly own?: readonly { readonly param: string; readonly size: number }[]; readonly body: readonly Stmt[] }
   | { readonly kind: 'while'; readonly cond: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: 'if'; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
   /** An immutable scalar or vector. */

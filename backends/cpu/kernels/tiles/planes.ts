@@ -1,7 +1,7 @@
 /** Images into tiles a channel at a time: network inputs, whose channels are planes (NCHW) or too few to be worth squares of 16. */
 import { gridVectors, LANES, phaseVectors, vectorsOf, vectorStride, type ImageTiles, type Layout, type PixelTiles } from '../../../../compiler/ir/layout.js';
 import { sameShape, typeOf, type Graph, type Node, type NodeOf } from '../../../../compiler/ir/types.js';
-import { add, call, index, min, mul, pointer, sub } from '../../../../compiler/kir/build.js';
+import { add, call, div, index, min, mod, mul, pointer, sub } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
@@ -34,13 +34,14 @@ interface Steps {
 function toPixels(k: KernelBuilder, x: TensorRef, y: TensorRef, to: PixelTiles, step: Steps): Stmt[] {
   // pixels that follow one another in the plane and on the grid are one row
   const joined = to.phases === 1 && to.columns === to.width && step.row === to.width * step.column;
-  const { phases: s, height, width, columns } = joined ? { phases: 1, height: 1, width: to.height * to.width, columns: to.rows * to.columns } : to, size = gridVectors(to), line = k.scratch('line', 'f32', s * size * LANES + LANES);
-  // row phases have their own extents: one call each; the room for a line is one thread's
-  return Array.from({ length: s }, (_, py) => py).flatMap((py) =>
-    k.forEach([to.images, to.channels], ([n, c]) => [call('spc_tiles_from_plane',
-      pointer(y.param, add(vectorOfGrid(to, add(mul(n!, s * s), py * s), 0), mul(c!, LANES))), vectorStride(to), phaseVectors(to) * vectorStride(to),
-      pointer(x.param, add(add(mul(n!, step.image), mul(c!, step.channel)), index(py * step.row))), s * step.row, step.column,
-      Math.max(0, Math.ceil((height - py) / s)), width, s, columns, size, pointer(line))], {}));
+  const { phases: s, height, width, columns } = joined ? { phases: 1, height: 1, width: to.height * to.width, columns: to.rows * to.columns } : to, size = gridVectors(to);
+  return k.eachWithScratch(s * to.channels, (i) => {
+    const line = k.scratch('line', 'f32', s * size * LANES + LANES), py = div(i, to.channels), c = mod(i, to.channels);
+    return k.forEach([to.images], ([n]) => [call('spc_tiles_from_plane',
+      pointer(y.param, add(vectorOfGrid(to, add(mul(n!, s * s), mul(py, s)), 0), mul(c, LANES))), vectorStride(to), phaseVectors(to) * vectorStride(to),
+      pointer(x.param, add(add(mul(n!, step.image), mul(c, step.channel)), mul(py, step.row))), s * step.row, step.column,
+      div(sub(height + s - 1, py), s), width, s, columns, size, pointer(line))], {});
+  });
 }
 
 const toImages = (k: KernelBuilder, x: TensorRef, y: TensorRef, to: ImageTiles, step: Steps): Stmt[] =>

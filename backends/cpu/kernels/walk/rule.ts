@@ -1,6 +1,6 @@
 /** Convolutions of small images whose lanes are pixels, alone or with the pool behind them: see walk.ts. */
 import { elementCount, typeOf, valueOf, type Graph, type NodeOf } from '../../../../compiler/ir/types.js';
-import { add, asIndex, forLoop, max, mul, ref, vector, vload } from '../../../../compiler/kir/build.js';
+import { add, asIndex, max, mul, vector, vload } from '../../../../compiler/kir/build.js';
 import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { LayerChoice } from '../../../../compiler/plan/types.js';
@@ -112,9 +112,7 @@ function build(k: KernelBuilder, isa: Isa, layer: Layer, { walk, window }: Plan,
     const sums = k.scratch('rows', 'f32', elementCount(output) * window[0] * window[1] * product.rows);
     return [...buildWalk(k, walk, entries, from, { param: sums, at: asIndex(0) }), ...finishRows(k, isa, layer, window, rows, sums, image)];
   };
-  if (images === 1) return body(asIndex(0));
-  const image = k.name('image');
-  return [forLoop(image, images, body(ref(image)))];
+  return k.eachWithScratch(images, body, 'image');
 }
 
 /** An epilogue that is a bias and a clamp. */
