@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { cpuTarget } from '../../backends/cpu/target.js';
-import { canRun, experiment, forms, nameOf, winnersExperiment } from './experiments.js';
+import { blocksExperiment, canRun, experiment, forms, nameOf, winnersExperiment } from './experiments.js';
 import { runExperiments } from './run.js';
 
 const wanted = process.env['SPC_DIFFERENTIAL_SEEDS'], range = /^(\d+)-(\d+)$/.exec(wanted ?? '')?.slice(1).map(Number);
@@ -59,6 +59,18 @@ describe('random networks give what float64 gives', () => {
   test.skipIf(range || !selectingForms.every(canRun))('every kernel for sparse activations ran', () => {
     const all = ['select in networks', 'select by counting', 'active columns, records of 8', 'active columns, blocks of 16x1', 'active columns, whole'];
     expect(all.filter((k) => !selecting.has(k))).toEqual([]);
+  });
+
+  const inBlocks = new Set<string>();
+  for (const [index, f] of selectingForms.entries()) {
+    test.skipIf(!canRun(f) || range)(`blocks of weights: ${nameOf(f)}`, async () => {
+      const outcomes = await runExperiments(mkdtempSync(join(dir, 'blocks-')), seeds(3000 + 8 * index, 3008 + 8 * index).map(blocksExperiment), f);
+      for (const o of outcomes) o.kernels.forEach((k) => inBlocks.add(sizeless(k)));
+      expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);
+    }, 3_600_000);
+  }
+  test.skipIf(range || !selectingForms.every(canRun))('kernels for blocks of weights ran', () => {
+    expect([...inBlocks]).toContain('blocks #x#');
   });
 
   test('every rule for tiles is in the table', () => {

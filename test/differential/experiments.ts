@@ -29,6 +29,11 @@ const choices: readonly Choice[] = ['tiles', 'tiles', 'mixed', 'chosen', 'tiles'
 export const winnersExperiment = (seed: number): Experiment =>
   ({ network: randomNetwork(seed, { of: seed % 2 ? 'rows' : 'images', winners: true }), choice: seed % 3 ? 'chosen' : 'mixed' });
 
+/** Networks whose weights are in blocks of outputs, a third of them with activations that are no numbers. */
+export const blocksExperiment = (seed: number): Experiment => ({
+  network: randomNetwork(seed, { of: seed % 2 ? 'rows' : 'images', blocks: true, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 4 ? 'chosen' : 'mixed',
+});
+
 /** The experiment of a seed: always the same. */
 export function experiment(seed: number): Experiment {
   const kind = kinds[seed % kinds.length]!, lanes = seed % 7 === 0 ? 'pixels' : seed % 7 === 3 ? 'images' : undefined;

@@ -20,6 +20,8 @@ export interface NetworkKind {
   readonly input?: (random: RandomSource) => number;
   /** Often only the largest elements stay: of the channels of each pixel, or of a row. */
   readonly winners?: boolean;
+  /** Weights are there or not in blocks of 16 rows that share a column, now and then with zeros within. */
+  readonly blocks?: boolean;
   /** Size of what is added: biases and other constants; 1 unless told. */
   readonly scale?: number;
 }
@@ -32,7 +34,7 @@ interface Live {
 /** Multiply-adds of one layer at most, for the float64 product to be quick. */
 const WORK = 1_500_000;
 
-export function randomNetwork(seed: number, { of: kind, plain = false, input: element, scale = 1, winners = false }: NetworkKind): Network {
+export function randomNetwork(seed: number, { of: kind, plain = false, input: element, scale = 1, winners = false, blocks = false }: NetworkKind): Network {
   const random = randomSource(seed), { integer, pick } = random, chance = (p: number): boolean => random.next() < p;
   const nodes: NodeSpec[] = [], initializers: Record<string, DenseTensor> = {}, live: Live[] = [], used = new Set<string>();
   const of = kind === 'heads' ? 'rows' : kind;
@@ -58,6 +60,10 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
     const emptyRow = Array.from({ length: rows }, () => chance(0.15)), emptyColumn = Array.from({ length: depth }, () => chance(0.15)), holes = chance(0.3);
     const size = Math.sqrt(3 / Math.max(1, density * depth * taps));
     let i = 0;
+    if (blocks) {
+      const columns = depth * taps, whole = chance(0.7), kept = Array.from({ length: Math.ceil(rows / 16) * columns }, () => chance(Math.min(0.5, density)));
+      return constant(shape, () => { const at = i++; return kept[Math.floor(at / columns / 16) * columns + (at % columns)] && (whole || chance(0.8)) ? uniform() * size : 0; });
+    }
     return constant(shape, () => {
       const at = i++, empty = holes && (emptyRow[Math.floor(at / taps / depth)]! || emptyColumn[Math.floor(at / taps) % depth]!);
       return !empty && chance(density) ? uniform() * size : 0;
@@ -198,8 +204,8 @@ export function randomNetwork(seed: number, { of: kind, plain = false, input: el
     if (alike.length > 0 && chance(0.2)) add(live.at(-1)!, pick(alike));
   }
   // a convolution and the pool behind it, windows side by side, as one kernel may have them
-  if (!plain && of !== 'rows' && live.at(-1)!.shape.length > 2 && chance(0.4)) {
-    const last = live.at(-1)!, y = convolve(last, { kernel: last.shape.slice(2).map(() => pick([1, 3, 5])), stride: 1, same: true }), active = y && chance(0.5) ? relu(y) : y;
+  if (of !== 'rows' && live.at(-1)!.shape.length > 2 && !plain && (blocks || chance(0.4))) {
+    const last = live.at(-1)!, y = convolve(last, { kernel: last.shape.slice(2).map(() => pick([1, 3, 5])), stride: 1, same: true, ...(blocks ? { rows: 32, group: 1 } : {}) }), active = y && chance(0.5) ? relu(y) : y;
     const window = pick([2, 2, 3]), pooled = active?.shape.map((d, axis) => (axis < 2 ? d : Math.floor(d / window))) ?? [0], spatial = last.shape.slice(2);
     if (active && !pooled.includes(0)) emit('MaxPool', [active.name], pooled, { kernel_shape: spatial.map(() => window), strides: spatial.map(() => window), pads: spatial.flatMap(() => [0, 0]) });
   }
