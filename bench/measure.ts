@@ -229,7 +229,8 @@ export async function measure(key: RowKey, options: MeasureOptions): Promise<Row
     return {
       status: 'measured', pruned: w.pruned, weights: w.counts ? { elements: w.counts.elements, nonZeros: w.counts.nonZeros } : zerosOf(graph), macs: w.counts?.macs ?? null,
       unfit: [...w.unfit], ...checked, layers: layersOf(model.manifest), spc_us: ours!.seconds * 1e6,
-      peers: Object.fromEntries(peers.map((p, i) => [p.name, { us: theirs[i]!.seconds * 1e6, ratio: honestRatio(ours!, theirs[i]!) }])), absent, about, rounds, peaks, compile,
+      peers: Object.fromEntries(peers.map((p, i) => [p.name, { us: theirs[i]!.seconds * 1e6, ratio: honestRatio(ours!, theirs[i]!) }])), absent, about, rounds,
+      spread: Math.max(...[ours!, ...theirs].map((t) => t.seconds / t.fastest - 1)), peaks, compile,
     };
   } finally {
     for (const release of releases) release();

@@ -149,6 +149,13 @@ test('k-winner-take-all stands against ONNX Runtime with ReLU and against itself
   expect(goalsTable(results(winners), (r) => r.network === 'gsc-kwta')).toContain('| gsc-kwta, batch 1, 16x1 blocks 95 % | 32 | 9.00 | missed |');
 });
 
+test('rows that were measured beside something else say so', () => {
+  const noisy = row('gsc', 1, 'dense', measured({ spread: 0.35 })), all = results(noisy, row('lenet5', 1, 'dense', measured({ spread: 0.05 })));
+  expect(peerLines(noisy)).toEqual(['    not quiet: medians up to 35 % over the fastest block']);
+  expect(performancePage(all, [])).toContain('The machine was not quiet (medians more than 20 % over the fastest block): gsc dense, batch 1.');
+  expect(performancePage(results(row('gsc', 1, 'dense')), [])).not.toContain('not quiet');
+});
+
 test('plots take unstructured rows, in the order of the plan, and leave out networks of one point', () => {
   expect(['dense', 'unstructured:0.9', '2:4'].map(sparsityOf)).toEqual([0, 0.9, undefined]);
   const all = results(row('gsc', 1, 'unstructured:0.9'), row('gsc', 1, 'dense', measured({ peers: { onnxruntime: { us: 1, ratio: 1.1 } } })), row('lenet5', 1, 'dense'), row('gsc', 1, '2:4'));

@@ -37,6 +37,8 @@ const measuredSchema = z.object({
   /** Version and settings of peers that say them. */
   about: z.record(z.string(), z.string()).default({}),
   rounds: count,
+  /** How quiet the machine was: of all engines the largest ratio of the median block to the fastest, less 1. Version 1 did not tell. */
+  spread: z.number().nonnegative().optional(),
   peaks: peaksSchema,
   compile: z.object({ spc_s: z.number(), cc_s: z.number() }),
 });

@@ -1,4 +1,5 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -6,6 +7,7 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { hasTool } from '../../test/support/processes.js';
 import { startPeer, type Job } from './engine.js';
+import { environmentOf } from './environment.js';
 import { isPythonPeer, mayPublish, pythonPeerNames } from './index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-peers-test-'));
@@ -43,6 +45,14 @@ test.skipIf(!able)(`what keeps a script from running is told: its own words, or 
   expect(start('refuses', `echo '{"error": "no such operator"}'`)).toThrow('no such operator');
   expect(start('dies', 'echo some trouble >&2; exit 1')).toThrow(/ended without an answer: some trouble/);
   expect(() => startPeer('tvm', join(folder, 'works'), { ...job, outputs: [{ name: 'y', dtype: 'bf16', shape: [1] }] }, folder, undefined)).toThrow(/bf16/);
+});
+
+test('an environment is made once for what is pinned', async () => {
+  const home = join(folder, 'tvm'), installs: string[] = [];
+  mkdirSync(home);
+  writeFileSync(join(home, 'requirements.sha256'), createHash('sha256').update(readFileSync(join(packageRoot(), 'bench', 'peers', 'tvm.txt'))).digest('hex'));
+  expect(await environmentOf('tvm', folder, () => installs.push('tvm'))).toEqual({ python: join(home, 'bin', 'python') });
+  expect(installs).toEqual([]);
 });
 
 test('every peer has its script, and all that it needs is pinned', () => {
