@@ -7,12 +7,10 @@ import type { Target } from './types.js';
 export interface TargetOptions {
   /** Instruction set of the CPU target, or several for one library. */
   readonly cpu: CpuName | readonly CpuName[];
-  /** No kernel may round constant weights. */
-  readonly exactWeights?: boolean;
 }
 
 export const targets = {
-  cpu: (o: TargetOptions): Target => cpuPathsTarget(typeof o.cpu === 'string' ? [o.cpu] : o.cpu, o),
+  cpu: (o: TargetOptions): Target => cpuPathsTarget(typeof o.cpu === 'string' ? [o.cpu] : o.cpu),
   cuda: (): Target => cudaTarget,
   fpga: (): Target => fpgaTarget,
 } as const;

@@ -41,8 +41,6 @@ export interface CompileOptions extends LayoutSettings {
   readonly cpu?: CpuName | readonly CpuName[];
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];
-  /** No kernel may round constant weights; otherwise some round them by up to 2^-19, and say so in their reason. */
-  readonly exactWeights?: boolean;
   /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
   readonly asm?: EmitOptions['asm'];
   /** `bf16`: f32 weights of products are rounded to bf16 and stored as such where reading them takes the time; sums stay f32. */
@@ -101,16 +99,15 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
 }
 
 /** As manifest.json shows them: only what was asked for, but for what decides everything. */
-const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, exactWeights, weightType }: CompileOptions): Manifest['options'] => ({
+const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, weightType }: CompileOptions): Manifest['options'] => ({
   target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}), ...(weightType ? { weightType } : {}),
   ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}), ...(zeros ? { profiled: true } : {}),
-  ...(exactWeights ? { exactWeights } : {}),
 });
 
 /** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
 export function optimiseModel(source: ModelSource, options: CompileOptions = {}): { readonly imported: ReturnType<typeof importModel>; readonly optimised: ReturnType<typeof runPasses>; readonly target: Target; readonly name: string } {
   const name = modelIdentifier(options.name || source.name || 'model');
-  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native', ...(options.exactWeights ? { exactWeights: true } : {}) });
+  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
   options.onPhase?.('import');
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
   const measured = options.zeros ? withZeros(imported.graph, options.zeros) : imported.graph;

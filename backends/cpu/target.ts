@@ -6,7 +6,7 @@ import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import { isDispatched } from './dispatch.js';
 import { emitC } from './emit.js';
 import { isas, type Isa } from './isa.js';
-import { cpuKernels, type KernelSettings } from './kernels/index.js';
+import { cpuKernels } from './kernels/index.js';
 import { layoutModel } from './layout-model.js';
 import { compileFlags } from './project.js';
 
@@ -27,8 +27,8 @@ export function nativeIsa(): Isa {
 
 const isaOf = (cpu: CpuName): Isa => (cpu === 'native' ? nativeIsa() : isas[cpu]);
 
-export function cpuTarget(cpu: CpuName, settings: KernelSettings = {}): Target {
-  const isa = isaOf(cpu), kernels = cpuKernels(isa, settings);
+export function cpuTarget(cpu: CpuName): Target {
+  const isa = isaOf(cpu), kernels = cpuKernels(isa);
   return {
     name: 'cpu',
     doc: `C11 with vector extensions, ${isa.name} (${isa.lanes} float lanes)`,
@@ -55,19 +55,19 @@ export function runningPath(cpus: readonly CpuName[]): { readonly cpu: CpuName; 
  * One library for several instruction sets: the widest that the processor has is taken when a model is created.
  * @throws SpcError SPC6002 where they cannot be in one library
  */
-export function cpuPathsTarget(cpus: readonly CpuName[], settings: KernelSettings = {}): Target {
+export function cpuPathsTarget(cpus: readonly CpuName[]): Target {
   const chosen = pathsOf(cpus);
-  if (chosen.length === 1) return cpuTarget(chosen[0]!.name, settings);
+  if (chosen.length === 1) return cpuTarget(chosen[0]!.name);
   const alone = chosen.find((isa) => !isDispatched(isa));
   if (alone) {
     throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--cpu=${cpus.join(',')}: code for ${alone.name} cannot be in one library with others`, hint: 'compile the model for each of them' }]);
   }
   return {
-    ...cpuTarget(chosen[0]!.name, settings),
+    ...cpuTarget(chosen[0]!.name),
     doc: `C11 with vector extensions, ${chosen.map((isa) => isa.name).join(' or ')}, chosen at run time`,
     compileFlags: compileFlags(),
     paths: {
-      targets: chosen.map((isa) => ({ cpu: isa.name, target: cpuTarget(isa.name, settings) })),
+      targets: chosen.map((isa) => ({ cpu: isa.name, target: cpuTarget(isa.name) })),
       emit: (plans, options) => emitC(plans.map((plan, i) => ({ plan, isa: chosen[i]! })), options),
     },
   };

@@ -120,7 +120,6 @@ export const flags = {
   asm: flag<'binary' | 'text'>('--asm <form>', 'straight-line code as binary: bytes beside the assembly file; or as text: instructions to read, slow to assemble (always so for aarch64)', oneOf(['binary', 'text']), 'binary'),
   layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
-  exactWeights: boolean('--exact-weights', 'round no weights: for a batch of one, some kernels store an index in the lowest five bits of an f32 weight otherwise, which changes it by up to 2^-19 (2e-6) of it'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),
   sparsityProfile: flag<string>('--sparsity-profile <file>', 'shares of zeros of activations, as run --profile-sparsity measured them: layers that gain by it read only the weights of active elements', text),
   requireSparse: { ...flag<number>('--require-sparse [percent]', 'end with exit code 6 where a product with at least this percentage of zero weights (50 where no number is given) is not run by a sparse kernel; all such layers are listed', percentage), bare: '50' },
@@ -174,5 +173,5 @@ export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends 
 /** On every verb. */
 export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
 /** What decides how a model is compiled, on every verb that compiles one. */
-export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'weightType', 'exactWeights', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
+export const compileFlags: readonly FlagName[] = ['cpu', 'dim', 'bind', 'weights', 'weightType', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
 export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

@@ -9,7 +9,7 @@
  *
  * Which blocks a step reads is the same for all groups of a function: it is in the code, which stays in the first cache. What differs is data: for
  * each lane and step a weight, five bits (which of two sources, and its column), and where there are more than two sources one that tells pairs of
- * them apart. The five bits may take the place of the lowest ones of the weight.
+ * them apart.
  */
 
 /** Lanes of a group, and elements of a block. */
@@ -18,7 +18,7 @@ export const PERMUTE_LANES = 16;
 export const MOST_SOURCES = 4;
 /** Bits that say which element of two blocks a lane takes. */
 export const INDEX_BITS = 5;
-/** Steps whose indices share a vector of words, where they are not in the weights. */
+/** Steps whose indices share a vector of words. */
 export const INDICES_PER_WORD = 6;
 /** Steps whose masks share a vector of words: 16 bits each, the lanes that read the second pair of sources. */
 export const MASKS_PER_VECTOR = 32;
@@ -35,8 +35,6 @@ export interface PermuteFunction {
   /** Registers that hold blocks: block b is in register b mod `registers` from its load to that of another one. */
   readonly registers: number;
   readonly steps: readonly PermuteStep[];
-  /** Indices in words of their own, so that weights are what they were; otherwise in the lowest bits of the weights. */
-  readonly exact: boolean;
   /** Lanes whose weight is zero are left out, whatever x is there: what 0 times infinity would spoil. */
   readonly masked: boolean;
 }
@@ -56,21 +54,21 @@ export interface WordPlaces {
   readonly mask: number;
 }
 
-/** The words of one group: masks where a step has more than two sources, then a vector a step, and one before every six steps where indices are apart. */
-export function groupWords({ steps, exact }: Pick<PermuteFunction, 'steps' | 'exact'>): { readonly length: number; readonly places: readonly WordPlaces[] } {
-  const masks = steps.some((s) => s.sources.length > 2) ? Math.ceil(steps.length / MASKS_PER_VECTOR) : 0, sixes = exact ? Math.ceil(steps.length / INDICES_PER_WORD) : 0;
+/** The words of one group: masks where a step has more than two sources, then for every six steps a vector of indices and one of weights for each. */
+export function groupWords(steps: readonly PermuteStep[]): { readonly length: number; readonly places: readonly WordPlaces[] } {
+  const masks = steps.some((s) => s.sources.length > 2) ? Math.ceil(steps.length / MASKS_PER_VECTOR) : 0;
   return {
-    length: PERMUTE_LANES * (masks + steps.length + sixes),
+    length: PERMUTE_LANES * (masks + steps.length + Math.ceil(steps.length / INDICES_PER_WORD)),
     places: steps.map((_, t): WordPlaces => {
-      const six = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, indices = (masks + (exact ? six * (INDICES_PER_WORD + 1) : t)) * PERMUTE_LANES;
-      return { indices, weights: indices + (exact ? (1 + own) * PERMUTE_LANES : 0), shift: exact ? own * INDEX_BITS : 0, mask: t };
+      const six = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, indices = (masks + six * (INDICES_PER_WORD + 1)) * PERMUTE_LANES;
+      return { indices, weights: indices + (1 + own) * PERMUTE_LANES, shift: own * INDEX_BITS, mask: t };
     }),
   };
 }
 
 /** Runs a permute function: what the emitted forms must agree with (sums of two halves, products rounded with the sum). */
 export function interpretPermute(f: PermuteFunction, x: Float32Array, words: Uint32Array, sums: Float32Array, groups: number): void {
-  const lanes = PERMUTE_LANES, floats = new Float32Array(words.buffer, words.byteOffset, words.length), { length, places } = groupWords(f);
+  const lanes = PERMUTE_LANES, floats = new Float32Array(words.buffer, words.byteOffset, words.length), { length, places } = groupWords(f.steps);
   const held = new Int32Array(f.registers).fill(-1);
   for (let g = 0; g < groups; g++) {
     const acc = new Float32Array(2 * lanes);
@@ -84,7 +82,7 @@ export function interpretPermute(f: PermuteFunction, x: Float32Array, words: Uin
         const source = sources.length === 1 ? 0 : pair === 0 ? second : sources.length === 3 ? 2 : 2 + second;
         const block = sources[source]!, column = block * lanes + (index & 15);
         if (held[block % f.registers] !== block) throw new Error(`SPC9008: step ${t} of ${f.name} reads block ${block}, which is in no register`);
-        if (f.masked && (f.exact ? w === 0 : words[g * length + weights + l] === 0)) continue;
+        if (f.masked && w === 0) continue;
         const a = t % 2 * lanes + l;
         acc[a] = acc[a]! + w * (column < f.columns ? x[column]! : 0);
       }

@@ -17,19 +17,14 @@ import { tileRules } from './tiles/index.js';
 import { transposeRule } from './transpose.js';
 import { pooledWalkRule, walkRule } from './walk/rule.js';
 
-export interface KernelSettings {
-  /** No kernel may round constant weights. */
-  readonly exactWeights?: boolean;
-}
-
-export const cpuKernels = (isa: Isa, settings: KernelSettings = {}): readonly KernelRule[] => [
+export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
   blocksRule(isa),
   pooledBlocksRule(isa),
   convRule(isa),
   convTransposeRule(isa),
   depthwiseRule(isa),
   matmulRule(isa),
-  permuteRule(isa, settings.exactWeights ?? false),
+  permuteRule(isa),
   softmaxRule(isa),
   normalizeRule(isa),
   reduceRule(isa),

@@ -2,7 +2,7 @@
  * Permute functions as AVX-512 code.
  *
  * Registers: arguments in rdi (x), rsi (words), rdx (sums), rcx (groups left); r8 somewhere among a group's masks. zmm0 and zmm1 hold the sums of
- * even and odd steps, zmm2 indices (with weights), zmm3 what they select, zmm4 indices of several steps; the others hold blocks. That steps use the
+ * even and odd steps, zmm2 indices, zmm3 what they select, zmm4 indices of six steps; the others hold blocks. That steps use the
  * same registers costs nothing: the processor renames them.
  */
 import { groupWords, MOST_SOURCES, PERMUTE_LANES, type PermuteFunction } from '../../../compiler/kir/permute.js';
@@ -10,8 +10,8 @@ import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
 import { gpr, vectorOps, type Assembler } from '../stream/x86.js';
 
 const EVEN = 0, INDEX = 2, TAKEN = 3, PACKED = 4;
-/** Blocks that registers hold. @param exact indices in words of their own */
-export const blockRegisters = (exact: boolean): number => 32 - (exact ? PACKED + 1 : PACKED);
+/** Blocks that registers hold. */
+export const BLOCK_REGISTERS = 32 - (PACKED + 1);
 /** Masks: lanes of the second pair of sources, of the first, of weights that count, of the last block. */
 const SECOND_PAIR = 1, FIRST_PAIR = 2, COUNTED = 3, LAST_BLOCK = 4;
 const LINE = 64;
@@ -20,10 +20,9 @@ const LINES_IN_REACH = 128, MASKS_IN_REACH = 128;
 
 /** Writes a function and the constants behind it. */
 export function writePermute(asm: Assembler, f: PermuteFunction): void {
-  const most = blockRegisters(f.exact);
-  if (f.registers > most) throw new NodeProblem('SPC9008', `permute function ${f.name} keeps ${f.registers} blocks, there are registers for ${most}`);
+  if (f.registers > BLOCK_REGISTERS) throw new NodeProblem('SPC9008', `permute function ${f.name} keeps ${f.registers} blocks, there are registers for ${BLOCK_REGISTERS}`);
   if (f.steps.some((s) => s.sources.length < 1 || s.sources.length > MOST_SOURCES)) throw new NodeProblem('SPC9008', `permute function ${f.name} has a step without sources, or with more than ${MOST_SOURCES}`);
-  const { length, places } = groupWords(f), lastBlock = Math.ceil(f.columns / PERMUTE_LANES) - 1, rest = f.columns % PERMUTE_LANES;
+  const { length, places } = groupWords(f.steps), lastBlock = Math.ceil(f.columns / PERMUTE_LANES) - 1, rest = f.columns % PERMUTE_LANES;
   const register = (block: number): number => 32 - f.registers + block % f.registers;
   const load = (block: number): void => asm.memory(vectorOps.load, register(block), 0, gpr.rdi, LINE * block, rest > 0 && block === lastBlock ? LAST_BLOCK : 0);
   /** Blocks that stay for all groups are loaded once. */
@@ -50,10 +49,9 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
   f.steps.forEach(({ loads, sources }, t) => {
     loadsOf(loads);
     const { weights, indices, shift, mask } = places[t]!, [a, b, c, d] = sources.map(register), sum = EVEN + t % 2;
-    if (!f.exact) asm.memory(vectorOps.load, INDEX, 0, gpr.rsi, line(indices), 0);
-    else if (shift === 0) asm.memory(vectorOps.load, PACKED, 0, gpr.rsi, line(indices), 0);
-    const index = !f.exact ? INDEX : shift === 0 ? PACKED : INDEX;
-    if (shift > 0) asm.shiftRight(INDEX, PACKED, shift);
+    const index = shift === 0 ? PACKED : INDEX;
+    if (shift === 0) asm.memory(vectorOps.load, PACKED, 0, gpr.rsi, line(indices), 0);
+    else asm.shiftRight(INDEX, PACKED, shift);
     if (sources.length === 1) asm.register(vectorOps.permute, TAKEN, index, a!, 0);
     else {
       asm.register(vectorOps.move, TAKEN, 0, index, 0);
@@ -67,10 +65,11 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
         if (sources.length === 3) asm.register(vectorOps.permute, TAKEN, index, c!, SECOND_PAIR);
       }
     }
-    if (f.exact && !f.masked) return asm.memory(vectorOps.fmaVector, sum, TAKEN, gpr.rsi, line(weights), 0);
-    if (f.exact) asm.memory(vectorOps.load, INDEX, 0, gpr.rsi, line(weights), 0);
-    if (f.masked) asm.testBits(COUNTED, INDEX, INDEX);
-    asm.register(vectorOps.fmaVector, sum, TAKEN, INDEX, f.masked ? COUNTED : 0);
+    if (f.masked) {
+      asm.memory(vectorOps.load, INDEX, 0, gpr.rsi, line(weights), 0);
+      asm.testBits(COUNTED, INDEX, INDEX);
+      asm.register(vectorOps.fmaVector, sum, TAKEN, INDEX, COUNTED);
+    } else asm.memory(vectorOps.fmaVector, sum, TAKEN, gpr.rsi, line(weights), 0);
   });
   const words = length / PERMUTE_LANES;
   if (words > origin) asm.addImmediate(gpr.rsi, LINE * (words - origin));

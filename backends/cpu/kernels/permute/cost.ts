@@ -1,7 +1,7 @@
 /** Predicted time of a product in permute form, and how many steps of how many sources make it least. */
 import { INDICES_PER_WORD, PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
 import type { Isa } from '../../isa.js';
-import { blockRegisters } from '../../permute/encode.js';
+import { BLOCK_REGISTERS } from '../../permute/encode.js';
 import type { SparseRows } from './matrix.js';
 import { placeWeights, visitsOf } from './placement.js';
 import { schedule } from './schedule.js';
@@ -10,10 +10,7 @@ import { schedule } from './schedule.js';
  * Cycles of a step of one to four sources where words come from the second cache, and from beyond. Measured on Zen 4: one permutation or multiply-add of 512
  * bits starts in a cycle, two with three sources or four wait for masks as well.
  */
-const STEP = {
-  rounded: { near: [0, 2, 2.05, 2.75, 3.05], far: [0, 2.4, 2.45, 2.9, 3.2] },
-  exact: { near: [0, 2.35, 2.4, 3.15, 3.6], far: [0, 2.8, 2.85, 3.4, 3.8] },
-} as const;
+const NEAR_STEP = [0, 2.3, 2.35, 2.9, 3.2], FAR_STEP = [0, 2.75, 2.8, 3.3, 3.45];
 /** Bytes of words that stay in the second cache. */
 const SECOND_CACHE = 700_000;
 /** Cycles of a weight that is not in a step; of a row's result; of a call. */
@@ -68,15 +65,15 @@ export interface PermuteCost {
 }
 
 /** The best shape, by trying all on a few groups, and what a product of `batch` vectors takes in it. */
-export function permuteCost(isa: Isa, m: SparseRows, exact: boolean, batch: number): PermuteCost | undefined {
+export function permuteCost(isa: Isa, m: SparseRows, batch: number): PermuteCost | undefined {
   const groups = Array.from({ length: m.groups }, (_, g) => g).filter((g) => m.most[g]! > 0);
   const tried = Array.from({ length: Math.min(TRIED, groups.length) }, (_, i) => groups[Math.floor(((i + 1) * groups.length) / (TRIED + 1))]!);
   const total = m.most.reduce((n, s) => n + s, 0);
   const options = SHAPES.map((shape): PermuteCost => {
-    const words = total * shape.ratio * PERMUTE_LANES * (exact ? 4 * (1 + 1 / INDICES_PER_WORD) : 4), table = STEP[exact ? 'exact' : 'rounded'][words <= SECOND_CACHE ? 'near' : 'far'];
+    const words = total * shape.ratio * PERMUTE_LANES * 4 * (1 + 1 / INDICES_PER_WORD), table = words <= SECOND_CACHE ? NEAR_STEP : FAR_STEP;
     let own = 0, weights = 0;
     for (const g of tried) {
-      const { loose, loads } = tryShape(m, g, shape, blockRegisters(exact));
+      const { loose, loads } = tryShape(m, g, shape, BLOCK_REGISTERS);
       own += stepsOf(m.most[g]!, shape) * stepCycles(table, shape.sources) + loose * LOOSE_WEIGHT + loads * LOAD;
       weights += m.most[g]!;
     }

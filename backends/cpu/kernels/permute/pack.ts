@@ -1,6 +1,6 @@
 /** A product as permute functions, the words that they read, and the weights that have no place in them. */
-import { groupWords, INDEX_BITS, PERMUTE_LANES, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
-import { blockRegisters } from '../../permute/encode.js';
+import { groupWords, PERMUTE_LANES, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
+import { BLOCK_REGISTERS } from '../../permute/encode.js';
 import { blocksOf, demandOf, stepsOf, type Shape } from './cost.js';
 import type { SparseRows } from './matrix.js';
 import { placeWeights, visitsOf } from './placement.js';
@@ -41,38 +41,24 @@ export function partition(steps: readonly number[]): { readonly first: number; r
   return parts;
 }
 
-/** Weights that the lowest bits of would change by more than others, or that they would make something else: zero, or no number. */
-const SMALLEST = 2 ** -100, LARGEST = 2 ** 127;
-const MASK = (1 << INDEX_BITS) - 1;
-
-/** The float nearest to a weight whose lowest bits are the index: at most 2^-19 of it away. @returns its bits, undefined where the weight is too small or too large */
-export function embedIndex(bits: number, weight: number, index: number): number | undefined {
-  if (!(Math.abs(weight) >= SMALLEST && Math.abs(weight) < LARGEST)) return undefined;
-  const near = (bits & ~MASK) | index, distance = index - (bits & MASK), half = (MASK + 1) / 2;
-  return (distance > half ? near - MASK - 1 : distance < -half ? near + MASK + 1 : near) >>> 0;
-}
-
-/** @param exact indices in words of their own */
-export function packProduct(m: SparseRows, shape: Shape, exact: boolean): PackedProduct {
-  const registers = blockRegisters(exact), lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
+export function packProduct(m: SparseRows, shape: Shape): PackedProduct {
+  const registers = BLOCK_REGISTERS, lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
   let offset = 0;
   const parts = partition(Array.from(m.most, (most) => stepsOf(most, shape))).map(({ first, groups, steps }): PermutePart => {
     const part = { first, groups, steps: schedule(demandOf(m, first, first + groups), { steps, sources: shape.sources, registers }).filter((s) => s.sources.length > 0), offset };
-    offset += groups * groupWords({ steps: part.steps, exact }).length;
+    offset += groups * groupWords(part.steps).length;
     return part;
   });
   const words = new Uint32Array(offset), loose: number[] = [];
   for (const part of parts) {
-    const visits = visitsOf(part.steps, Math.ceil(m.columns / lanes)), { length, places } = groupWords({ steps: part.steps, exact });
+    const visits = visitsOf(part.steps, Math.ceil(m.columns / lanes)), { length, places } = groupWords(part.steps);
     for (let lane = part.first * lanes; lane < (part.first + part.groups) * lanes; lane++) {
       const base = part.offset + (Math.floor(lane / lanes) - part.first) * length + lane % lanes, start = m.starts[lane]!, left = new Set(Array.from({ length: m.starts[lane + 1]! - start }, (_, i) => i));
       placeWeights(blocksOf(m, lane), visits).forEach((w, t) => {
         if (w < 0) return;
         const { sources } = part.steps[t]!, column = m.columnOf[start + w]!, source = sources.indexOf(Math.floor(column / lanes)), index = source % 2 * lanes + column % lanes, at = places[t]!;
-        const word = exact ? bits[start + w]! : embedIndex(bits[start + w]!, m.weights[start + w]!, index);
-        if (word === undefined) return;
-        words[base + at.weights] = word;
-        if (exact) words[base + at.indices]! |= index << at.shift;
+        words[base + at.weights] = bits[start + w]!;
+        words[base + at.indices]! |= index << at.shift;
         if (source >= 2) words[base - lane % lanes + (at.mask >> 1)]! |= 1 << 16 * (at.mask & 1) + lane % lanes;
         left.delete(w);
       });
@@ -87,7 +73,7 @@ export function packProduct(m: SparseRows, shape: Shape, exact: boolean): Packed
 }
 
 /** The function of a part. @param masked for x with infinities or NaN */
-export const permuteFunction = (m: SparseRows, part: PermutePart, exact: boolean, masked: boolean, name: string, title: string): PermuteFunction => ({
-  kind: 'permute', name, columns: m.columns, registers: blockRegisters(exact), steps: part.steps, exact, masked,
+export const permuteFunction = (m: SparseRows, part: PermutePart, masked: boolean, name: string, title: string): PermuteFunction => ({
+  kind: 'permute', name, columns: m.columns, registers: BLOCK_REGISTERS, steps: part.steps, masked,
   doc: [`${title}: ${part.groups} groups of ${PERMUTE_LANES} rows in ${part.steps.length} steps${masked ? ', zero weights left out' : ''}`],
 });

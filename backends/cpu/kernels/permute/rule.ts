@@ -16,36 +16,30 @@ import { packProduct, permuteFunction, type PackedProduct } from './pack.js';
 const MOST_VECTORS = 8;
 /** Share of non-zeros beyond which there is nothing to gain. */
 const MOST_DENSE = 0.6;
-/** Weights of a row, on average, from which they may be rounded: below, the sum of a row would be exacter than its terms. */
-const ROUNDED_FROM = 16;
 
 const words = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense', dtype: data instanceof Float32Array ? 'f32' : 'u32', shape: [data.length], data });
 const noWeights: DenseTensor = words(new Float32Array(0));
 
-/**
- * @param exactWeights weights stay what they are; otherwise they may take the index into their lowest five bits, 2^-19 of them at most: what the bound on
- * the error of f32 sums of 32 terms is, whatever their order (Higham, Accuracy and Stability of Numerical Algorithms, 4.2)
- */
-export function permuteRule(isa: Isa, exactWeights: boolean): KernelRule {
+export function permuteRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, constants }: KernelRequest): KernelCandidate[] => {
     if (isa.streams.code !== 'avx512' || node.kind !== 'matmul') return [];
     const [x, w] = inputs as [TensorRef, TensorRef], y = outputs[0]!, outer = y.shape.slice(0, -1), batch = elementCount(outer);
     if (batch > MOST_VECTORS || !isContiguous(x) || !sameShape(typeLike(x, outer), typeLike(y, outer)) || x.shape.length !== y.shape.length) return [];
     const product = streamProduct(node, [x, w], constants[1]);
     if (typeof product === 'string') return [];
-    const count = nonZeros(product), density = count / product.weights.length, exact = exactWeights || count < ROUNDED_FROM * product.rows;
+    const density = nonZeros(product) / product.weights.length;
     if (density > MOST_DENSE || density === 0) return [];
-    const m = sparseRows(product), cost = permuteCost(isa, m, exact, batch);
+    const m = sparseRows(product), cost = permuteCost(isa, m, batch);
     if (!cost) return [];
     const title = node.origins[0]?.node ?? graph.name;
     return [{
       choice: {
-        status: 'sparse-kernel', kernel: `permute ${cost.shape.sources}x16${exact ? ' exact' : ''}`,
-        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step${exact ? '' : '; weights rounded by up to 2^-19 of them'}`,
+        status: 'sparse-kernel', kernel: `permute ${cost.shape.sources}x16`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step`,
       },
       nanoseconds: cost.nanoseconds, bytes: cost.bytes,
       pack: () => new Map([[1, noWeights]]),
-      build: (k) => build(k, m, cost.shape, exact, title, x, y),
+      build: (k) => build(k, m, cost.shape, title, x, y),
     }];
   };
   return { name: 'permute', candidates };
@@ -70,13 +64,13 @@ function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number)
   };
 }
 
-function build(k: KernelBuilder, m: SparseRows, shape: Shape, exact: boolean, title: string, x: TensorRef, y: TensorRef): Stmt[] {
-  const packed = packProduct(m, shape, exact), { parts, loose } = packed;
+function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: TensorRef, y: TensorRef): Stmt[] {
+  const packed = packProduct(m, shape), { parts, loose } = packed;
   const sums = k.scratch('sums', 'f32', m.rowOf.length), data = k.constant('words', words(packed.words));
   const laneOf = new Uint32Array(y.shape.at(-1)!);
   m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
   const lanes = k.constant('lanes', words(laneOf));
-  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, exact, masked, `${masked ? 'm' : 'p'}${i}`, title));
+  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, masked, `${masked ? 'm' : 'p'}${i}`, title));
   const plain = functions(false), masked = functions(true);
   const addLoose = looseStatements(k, loose, x, sums);
   return k.forEach(y.shape.slice(0, -1), (at) => {
