@@ -8,7 +8,7 @@ import { randomSource } from './random-stream.js';
 export const sparseShape = [1, 32, 40, 40] as const;
 
 /** Two convolutions and their sum, nine weights of ten being zero; a constant that is too large for an array. */
-function model(): Uint8Array {
+export function sparseModel(): Uint8Array {
   const random = randomSource(31);
   const weights = (of: readonly number[]): DenseTensor => tensorOf('f32', of, Array.from({ length: elementCount(of) }, () => (random.next() < 0.1 ? random.next() - 0.5 : 0)));
   return onnxModel({
@@ -33,4 +33,4 @@ export const sparseWays = {
 export type SparseWay = keyof typeof sparseWays;
 
 /** The model, called `sparse`. */
-export const compileSparse = (way: SparseWay, more: CompileOptions = {}): CompileResult => compileModel({ bytes: model(), name: 'sparse' }, { cpu: 'x86-64-v4', ...sparseWays[way], ...more });
+export const compileSparse = (way: SparseWay, more: CompileOptions = {}): CompileResult => compileModel({ bytes: sparseModel(), name: 'sparse' }, { cpu: 'x86-64-v4', ...sparseWays[way], ...more });
