@@ -34,6 +34,10 @@ export const blocksExperiment = (seed: number): Experiment => ({
   network: randomNetwork(seed, { of: seed % 2 ? 'rows' : 'images', blocks: true, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 4 ? 'chosen' : 'mixed',
 });
 
+/** Matrices of so few rows that they fill one vector, a third of them with elements that are no numbers. */
+export const fewRowsExperiment = (seed: number): Experiment =>
+  ({ network: randomNetwork(seed, { of: 'rows', few: true, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 2 ? 'chosen' : 'mixed' });
+
 /** The experiment of a seed: always the same. */
 export function experiment(seed: number): Experiment {
   const kind = kinds[seed % kinds.length]!, lanes = seed % 7 === 0 ? 'pixels' : seed % 7 === 3 ? 'images' : undefined;
