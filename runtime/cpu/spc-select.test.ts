@@ -81,14 +81,14 @@ static void global(long n, long k, int kind, int all, int permuted) {
 }
 static void local(long pixels, long channels, int k, int kind, int all) {
   float *x = array((int)(pixels * channels)), *want = array((int)(pixels * channels)), *values = array((int)channels + SPC_LANES);
-  int32_t *list = array(SPC_LIST + (int)channels + SPC_LANES), *lanes = array((int)((channels + 15) / 16 * 16 * 16));
+  int32_t *list = array(SPC_LIST + (int)channels + SPC_LANES);
   uint32_t *rank = array((int)channels);
   for (long i = 0; i < channels; ++i) rank[i] = (uint32_t)i;
   for (long i = 0; i < pixels * channels; ++i) x[i] = element(kind == KINDS ? (int)(next() % KINDS) : kind);
   for (long p = 0; p < pixels; ++p) reference(want + p * channels, x + p * channels, channels, k, all, rank);
-  spc_winners_pixels(x, lanes, list, values, x, pixels, channels, k, all, 0.5f);
+  spc_winners_pixels(x, list, values, x, pixels, channels, k, all, 0.5f);
   for (long p = 0; p < pixels; ++p) { int bad = 0; for (long c = 0; c < channels; ++c) bad |= !same(x[p * channels + c], want[p * channels + c]); ++tests; wrong += bad; }
-  free(x); free(want); free(values); free(list); free(lanes); free(rank);
+  free(x); free(want); free(values); free(list); free(rank);
 }
 int main(void) {
   static const long sizes[] = {1, 2, 7, 15, 16, 17, 31, 64, 65, 100, 129, 257, 1000};

@@ -244,16 +244,36 @@ SPC_INLINE void spc_merge_8(spc_i32x16 v[8], const spc_i32x16 more[8]) {
   SPC_EXCHANGE(0, 1) SPC_EXCHANGE(2, 3) SPC_EXCHANGE(4, 5) SPC_EXCHANGE(6, 7)
 }
 
-/* Of each lane's integers, of which there are 8 x groups: the largest, the k-th largest (k <= 8), and the next one where k < 8, else the k-th again. */
+/* Channels c to c + 16 of up to 16 pixels as integers, lanes being pixels: floats as they are, or (keyed) as keys, NaNs the least; the least beyond the last channel. */
+SPC_INLINE void spc_lanes_of_pixels(spc_i32x16 v[16], const float *x, long pixels, long channels, long c, int keyed) {
+  const int n = (int)(channels - c < SPC_LANES ? channels - c : SPC_LANES);
+#if defined(__AVX512F__)
+  const __mmask16 on = spc_lanes_left(n);
+  __m512 r[16];
+  for (int l = 0; l < SPC_LANES; ++l) r[l] = _mm512_maskz_loadu_ps(l < pixels ? on : 0, x + (l < pixels ? l : 0) * channels + c);
+  spc_transpose_f32x16(r);
+  for (int i = 0; i < 16; ++i) v[i] = (spc_i32x16)_mm512_castps_si512(r[i]);
+#else
+  for (int i = 0; i < 16; ++i) for (int l = 0; l < SPC_LANES; ++l) v[i][l] = i < n && l < pixels ? (int32_t)spc_bits_f32(x[l * channels + c + i]) : 0;
+#endif
+  if (keyed) for (int i = 0; i < 16; ++i) {
+    const spc_i32x16 magnitude = v[i] & INT32_MAX, nan = (0x7f800000 - magnitude) >> 31, zero = ~((0 - magnitude) >> 31);
+    v[i] = (((v[i] ^ ((v[i] >> 31) & INT32_MAX)) & ~zero) & ~nan) | (nan & INT32_MIN);
+  }
+  for (int i = n; i < 16; ++i) v[i] = spc_splat_i32x16(INT32_MIN);
+}
+
+/* Of each pixel's channels as integers: the largest, the k-th largest (k <= 8), and the next one where k < 8, else the k-th again. */
 typedef struct { spc_i32x16 first, kth, next; } spc_best;
-SPC_INLINE spc_best spc_best_of_lanes(const int32_t *x, long groups, int k) {
-  spc_i32x16 v[8], more[8], sorted[8];
-  for (int i = 0; i < 8; ++i) v[i] = spc_load_i32x16(x + i * SPC_LANES);
-  spc_sort_8(v);
-  for (long g = 1; g < groups; ++g) {
-    for (int i = 0; i < 8; ++i) more[i] = spc_load_i32x16(x + (g * 8 + i) * SPC_LANES);
+SPC_INLINE spc_best spc_best_of_pixels(const float *x, long pixels, long channels, int k, int keyed) {
+  spc_i32x16 v[8], more[16], sorted[8];
+  for (int i = 0; i < 8; ++i) v[i] = spc_splat_i32x16(INT32_MIN);
+  for (long c = 0; c < channels; c += SPC_LANES) {
+    spc_lanes_of_pixels(more, x, pixels, channels, c, keyed);
     spc_sort_8(more);
     spc_merge_8(v, more);
+    spc_sort_8(more + 8);
+    spc_merge_8(v, more + 8);
   }
   /* copied, because a number that is not known keeps an array out of registers */
   for (int i = 0; i < 8; ++i) sorted[i] = v[i];
@@ -262,29 +282,15 @@ SPC_INLINE spc_best spc_best_of_lanes(const int32_t *x, long groups, int k) {
 
 /*
  * The k <= 8 largest of the channels of up to 16 pixels that follow each other, zeros elsewhere; y may be x. Lanes are pixels, compared as integers: as
- * they are while the k-th is positive, and else as keys, which order all numbers. `lanes`: 16 integers for each channel, channels
- * rounded up to eights. What else there can be (too few numbers) is found pixel by pixel.
+ * they are while the k-th is positive, and else as keys, which order all numbers. What else there can be (too few numbers) is found pixel by pixel.
  */
-SPC_OUT_OF_LINE void spc_winners_pixels(float *y, int32_t *lanes, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile) {
-  const long groups = (channels + 7) / 8;
-  int32_t rows[SPC_LANES], limit[SPC_LANES], next[SPC_LANES];
-  for (int l = 0; l < SPC_LANES; ++l) rows[l] = l < pixels ? l : -1;
-  for (long c = 0; c < channels; c += SPC_LANES) {
-    spc_square_from_rows((float *)lanes + c * SPC_LANES, SPC_LANES, x + c, rows, channels, (int)(channels - c < SPC_LANES ? channels - c : SPC_LANES));
-  }
-  for (long c = channels; c < groups * 8; ++c) spc_store_i32x16(lanes + c * SPC_LANES, spc_splat_i32x16(INT32_MIN));
-  spc_best best = spc_best_of_lanes(lanes, groups, k);
+SPC_OUT_OF_LINE void spc_winners_pixels(float *y, int32_t *list, float *values, const float *x, long pixels, long channels, int k, int all, float quantile) {
+  int32_t limit[SPC_LANES], next[SPC_LANES];
+  spc_best best = spc_best_of_pixels(x, pixels, channels, k, 0);
   /* not positive, or a NaN before it */
   const spc_i32x16 unfit = (best.kth | (best.kth - 1) | (0x7f800000 - best.first)) >> 31, there = (spc_lane_numbers() - (int32_t)pixels) >> 31;
   const int keyed = spc_hsum_i32x16(unfit & there) != 0;
-  if (keyed) {
-    for (long i = 0; i < channels * SPC_LANES; ++i) {
-      float v;
-      memcpy(&v, lanes + i, sizeof v);
-      lanes[i] = v == v ? spc_key(v + 0.0f) : INT32_MIN;
-    }
-    best = spc_best_of_lanes(lanes, groups, k);
-  }
+  if (keyed) best = spc_best_of_pixels(x, pixels, channels, k, 1);
   spc_store_i32x16(limit, best.kth);
   spc_store_i32x16(next, best.next);
   for (long p = 0; p < pixels; ++p, x += channels, y += channels) {

@@ -58,9 +58,9 @@ export const selectList = (k: KernelBuilder, s: Selection, to: { readonly list: 
 const PIXELS = 16, NETWORK = 8;
 const inNetworks = ({ n, k, order }: Selection): boolean => k <= NETWORK && n >= NETWORK && n <= 512 && !order;
 
-/** Measured on Zen 4 with AVX-512: 7 of 64 take 16 ns a row, 160 of 1600 take 480 ns. Without it, comparisons and compression are scalar code. */
+/** Measured on Zen 4 with AVX-512: 7 of 64 take 15 ns a row, 160 of 1600 take 480 ns. Without it, comparisons and compression are scalar code. */
 export const selectionNanoseconds = (isa: Isa, s: Selection): number =>
-  s.rows * (inNetworks(s) ? 0.26 * s.n : 60 + 0.26 * s.n) * (isa.lanes === 16 ? 1 : 5);
+  s.rows * (inNetworks(s) ? 0.24 * s.n : 60 + 0.26 * s.n) * (isa.lanes === 16 ? 1 : 5);
 
 function dense(k: KernelBuilder, s: Selection, x: TensorRef, y: TensorRef): Stmt[] {
   const { list, values } = listMemory(k, s.n);
@@ -68,8 +68,7 @@ function dense(k: KernelBuilder, s: Selection, x: TensorRef, y: TensorRef): Stmt
     const order = orderArgument(k, s);
     return k.forEach([s.rows], ([r]) => [call('spc_winners_dense', pointer(y.param, mul(r!, s.n)), pointer(list), pointer(values), pointer(x.param, add(mul(r!, s.n), x.offset)), s.n, ...settings(s), order)], {});
   }
-  const lanes = k.scratch('lanes', 'i32', Math.ceil(s.n / 16) * 16 * PIXELS);
-  return k.forEach([Math.ceil(s.rows / PIXELS)], ([g]) => [call('spc_winners_pixels', pointer(y.param, mul(g!, PIXELS * s.n)), pointer(lanes), pointer(list), pointer(values),
+  return k.forEach([Math.ceil(s.rows / PIXELS)], ([g]) => [call('spc_winners_pixels', pointer(y.param, mul(g!, PIXELS * s.n)), pointer(list), pointer(values),
     pointer(x.param, add(mul(g!, PIXELS * s.n), x.offset)), min(sub(s.rows, mul(g!, PIXELS)), PIXELS), s.n, ...settings(s))], {});
 }
 
