@@ -1,6 +1,6 @@
 /** Sparse matrices times single vectors on AVX-512: lanes are rows, x lies in registers, and what a row needs of it is permuted into its lane. */
 import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
-import { elementCount, sameShape, type TensorType } from '../../../../compiler/ir/types.js';
+import { elementCount, sameShape } from '../../../../compiler/ir/types.js';
 import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, pointer, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import { PERMUTE_LANES, type PermuteFunction } from '../../../../compiler/kir/permute.js';
@@ -24,7 +24,7 @@ export function permuteRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, constants }: KernelRequest): KernelCandidate[] => {
     if (isa.streams.code !== 'avx512' || node.kind !== 'matmul') return [];
     const [x, w] = inputs as [TensorRef, TensorRef], y = outputs[0]!, outer = y.shape.slice(0, -1), batch = elementCount(outer);
-    if (batch > MOST_VECTORS || !isContiguous(x) || !sameShape(typeLike(x, outer), typeLike(y, outer)) || x.shape.length !== y.shape.length) return [];
+    if (batch > MOST_VECTORS || !isContiguous(x) || !sameShape(x.shape.slice(0, -1), outer)) return [];
     const product = streamProduct(node, [x, w], constants[1]);
     if (typeof product === 'string') return [];
     const density = nonZeros(product) / product.weights.length;
@@ -44,8 +44,6 @@ export function permuteRule(isa: Isa): KernelRule {
   };
   return { name: 'permute', candidates };
 }
-
-const typeLike = (t: TensorType, outer: readonly number[]): readonly number[] => (t.shape.length === outer.length + 1 ? t.shape.slice(0, -1) : []);
 
 /** Whether 0 times every element of x is 0: no infinity, no NaN. */
 function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number): { readonly declare: Stmt[]; readonly ref: Expr } {
