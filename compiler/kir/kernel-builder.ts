@@ -103,8 +103,8 @@ export class KernelBuilder {
   }
   get operands(): readonly { readonly id: ValueId; readonly ref: TensorRef }[] { return this.further; }
 
-  /** Calls a stream or permute function, which becomes part of the kernel where it is new. */
-  callStream(f: Routine, ...args: readonly CallArgument[]): Stmt {
+  /** Calls a routine, which becomes part of the kernel where it is new. */
+  callRoutine(f: Routine, ...args: readonly CallArgument[]): Stmt {
     if (!this.streams.includes(f)) this.streams.push(f);
     return { kind: 'call', name: f.name, routine: true, args };
   }

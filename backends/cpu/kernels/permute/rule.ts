@@ -74,7 +74,7 @@ function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: 
   return k.forEach(y.shape.slice(0, -1), (at) => {
     const from = k.address(x, [...at, 0]), check = finiteness(k, x, from, m.columns), i = k.name('i');
     const call = (fs: readonly PermuteFunction[]): Stmt[] => fs.map((f, p) =>
-      k.callStream(f, pointer(x.param, from), pointer(data, asIndex(parts[p]!.offset)), pointer(sums, asIndex(parts[p]!.first * PERMUTE_LANES)), asIndex(parts[p]!.groups)));
+      k.callRoutine(f, pointer(x.param, from), pointer(data, asIndex(parts[p]!.offset)), pointer(sums, asIndex(parts[p]!.first * PERMUTE_LANES)), asIndex(parts[p]!.groups)));
     return [
       ...check.declare, ifStmt(check.ref, call(plain), call(masked)), ...addLoose(from),
       forLoop(i, y.shape.at(-1)!, [k.store(y, [...at, ref(i)], load(sums, 'f32', cast(load(lanes, 'u32', ref(i)), 'index')))]),

@@ -99,7 +99,7 @@ function buildQuads(k: KernelBuilder, p: QuadProduct): Stmt[] {
     const first = mul(b!, band), count = tiles % band === 0 ? asIndex(band) : min(band, sub(tiles, first));
     return [
       ...overTiles(count, first, (t, tile) => [call('spc_squares_from_rows', pointer(columns, mul(t, lanes * quads)), lanes, pointer(x.param, mul(tile, lanes * depth)), depth, rowsOf(tile), depth, constant('i32', flip))]),
-      ...functions.map((f) => k.callStream(f, pointer(columns), count, nullPointer, nullPointer, pointer(sums), nullPointer)),
+      ...functions.map((f) => k.callRoutine(f, pointer(columns), count, nullPointer, nullPointer, pointer(sums), nullPointer)),
       ...overTiles(count, first, (t, tile) => finish(mul(t, lanes * n), tile, rowsOf(tile))),
     ];
   }, {});

@@ -61,7 +61,7 @@ function buildRows(k: KernelBuilder, functions: readonly StreamFunction[], lanes
   const plain = epilogue && k.scratch('plain', 'f32', rows * n);
   return [
     call('spc_squares_from_rows', pointer(columns), lanes, pointer(x.param), 4 * depth, rows, 4 * depth, constant('i32', 0)),
-    ...functions.map((f) => k.callStream(f, pointer(columns), asIndex(1), nullPointer, nullPointer, pointer(sums), nullPointer)),
+    ...functions.map((f) => k.callRoutine(f, pointer(columns), asIndex(1), nullPointer, nullPointer, pointer(sums), nullPointer)),
     ...(epilogue && plain ? [toRows(plain), ...throughEpilogue(k, y, epilogue, 'f32', plain, { first: asIndex(0), count: asIndex(rows) })] : [toRows(y.param)]),
   ];
 }

@@ -78,7 +78,7 @@ export function streamCalls(k: KernelBuilder, plan: StreamPlan, { x, y, residual
   const masks = maskCount === 0 ? undefined : k.constant('masks', { kind: 'dense', dtype: 'u16', shape: [geometry.masks.length], data: geometry.masks });
   const on = ({ function: f, segment: s }: Call, first: Expr, tiles: Expr): Stmt => {
     const from = (start: number, bytes: number): Expr => add(mul(first, bytes / 4), start);
-    return k.callStream(f, pointer(x.param, from(s.x, f.steps.x)), tiles, masks === undefined ? nullPointer : pointer(masks, mul(add(first, s.masks), maskCount)),
+    return k.callRoutine(f, pointer(x.param, from(s.x, f.steps.x)), tiles, masks === undefined ? nullPointer : pointer(masks, mul(add(first, s.masks), maskCount)),
       x2 ? pointer(x2.param, from(s.x2, f.steps.x2)) : nullPointer, pointer(y.param, from(s.y, f.steps.y)),
       residual ? pointer(residual.param, from(residualAt(residual.layout!, y.layout!, s.y), f.steps.r)) : nullPointer);
   };
