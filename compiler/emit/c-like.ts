@@ -119,6 +119,7 @@ export class CLikePrinter {
       case 'cast': return this.castPiece(e);
       case 'load': return this.loadPiece(e);
       case 'splat': return atom(`spc_splat_${t.dtype}x${t.lanes}(${this.expr(e.a)})`);
+      case 'lanes': return atom(`(${this.typeName(t)}){${e.elements.map((x) => this.expr(x)).join(', ')}}`);
       case 'fma':
         if (t.lanes > 1 && !isFloatType(t.dtype)) return atom(`spc_fma_${t.dtype}x${t.lanes}(${this.expr(e.a)}, ${this.expr(e.b)}, ${this.expr(e.c)})`);
         return { text: `${inside(this.piece(e.a), 3)} * ${inside(this.piece(e.b), 3)} + ${inside(this.piece(e.c), 4)}`, level: 4 };

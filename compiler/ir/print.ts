@@ -46,6 +46,7 @@ export function formatExpr(e: Expr): string {
     case 'fma': return `fma(${formatExpr(e.a)}, ${formatExpr(e.b)}, ${formatExpr(e.c)})`;
     case 'hsum': return `hsum(${formatExpr(e.a)})`;
     // memory is never read in a graph's expressions: operands come as arguments
+    case 'lanes': throw new Error('SPC9002: a vector of scalars in a graph expression');
     case 'load': case 'dot2': throw new Error(`SPC9002: a load of ${e.buffer} in a graph expression`);
   }
 }

@@ -107,6 +107,8 @@ export const vload = (buffer: string, type: KType, at: IndexLike, count?: number
 /** Every other one of 2 x lanes elements of a bf16 buffer. */
 export const loadHalf = (buffer: string, type: KType, at: IndexLike, of: 'even' | 'odd'): Expr => ({ kind: 'load', buffer, index: asIndex(at), type, of });
 export const splat = (a: Expr, lanes: number): Expr => (a.type.lanes === lanes ? a : { kind: 'splat', a, type: { dtype: a.type.dtype, lanes } });
+/** A vector of scalars of one element type. */
+export const lanesOf = (elements: readonly Expr[]): Expr => ({ kind: 'lanes', elements, type: vector(elements[0]!.type.dtype, elements.length) });
 export const fma = (a: Expr, b: Expr, c: Expr): Expr => ({ kind: 'fma', a, b, c, type: c.type });
 export const dot2 = (buffer: string, at: IndexLike, b: Expr, c: Expr): Expr => ({ kind: 'dot2', buffer, index: asIndex(at), b, c, type: c.type });
 export const hsum = (a: Expr): Expr => ({ kind: 'hsum', a, type: scalar(a.type.dtype) });
@@ -165,6 +167,7 @@ export function mapExpr(e: Expr, f: (e: Expr) => Expr): Expr {
     case 'cast': { const a = go(e.a); return f({ kind: 'cast', a, type: { dtype: e.type.dtype, lanes: a.type.lanes } }); }
     case 'load': return f({ ...e, index: go(e.index), ...(typeof e.count === 'object' ? { count: go(e.count) } : {}) });
     case 'splat': return f(splat(go(e.a), e.type.lanes));
+    case 'lanes': return f(lanesOf(e.elements.map(go)));
     case 'fma': return f(fma(go(e.a), go(e.b), go(e.c)));
     case 'dot2': return f(dot2(e.buffer, go(e.index), go(e.b), go(e.c)));
     case 'hsum': return f(hsum(go(e.a)));

@@ -149,7 +149,7 @@ export function jsFunctionBody(body: readonly Stmt[], params: ReadonlyMap<string
       case 'load': return loaded(types.get(e.buffer) ?? e.type.dtype, `${e.buffer}[${expr(e.index)}]`);
       case 'fma': return `(${wrapped(e.type.dtype, `${expr(e.a)} * ${expr(e.b)} + ${expr(e.c)}`)})`;
       case 'splat': case 'hsum': return expr(e.a);
-      case 'dot2': throw new Error('SPC9003: the reference evaluator runs scalar kernel IR only');
+      case 'dot2': case 'lanes': throw new Error('SPC9003: the reference evaluator runs scalar kernel IR only');
     }
   };
   const unaryText = (e: Extract<Expr, { kind: 'unary' }>): string => {

@@ -47,6 +47,8 @@ export type Expr =
   | { readonly kind: 'load'; readonly type: KType; readonly buffer: string; readonly index: Expr; readonly count?: number | Expr; readonly of?: 'even' | 'odd' }
   /** A scalar in every lane. */
   | { readonly kind: 'splat'; readonly type: KType; readonly a: Expr }
+  /** A vector of scalars, one a lane. */
+  | { readonly kind: 'lanes'; readonly type: KType; readonly elements: readonly Expr[] }
   /** a * b + c, contracted where the target does so. */
   | { readonly kind: 'fma'; readonly type: KType; readonly a: Expr; readonly b: Expr; readonly c: Expr }
   /** In lane l: c + x[index] * b[2 l] + x[index + 1] * b[2 l + 1], a pair of i16 elements of buffer x against the pairs of an i16 vector. */

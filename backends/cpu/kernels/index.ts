@@ -6,6 +6,7 @@ import { activeLinearRule } from './activations/linear.js';
 import { selectionRule } from './activations/selection.js';
 import { convRule } from './conv.js';
 import { convTransposeRule } from './conv-transpose.js';
+import { csrRule } from './csr/rule.js';
 import { depthwiseRule } from './depthwise.js';
 import { matmulRule } from './matmul.js';
 import { permuteRule } from './permute/rule.js';
@@ -22,6 +23,7 @@ export const cpuKernels = (isa: Isa): readonly KernelRule[] => [
   pooledBlocksRule(isa),
   convRule(isa),
   convTransposeRule(isa),
+  csrRule(),
   depthwiseRule(isa),
   matmulRule(isa),
   permuteRule(isa),

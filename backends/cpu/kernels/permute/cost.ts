@@ -2,7 +2,7 @@
 import { INDICES_PER_WORD, PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
 import type { Isa } from '../../isa.js';
 import { BLOCK_REGISTERS } from '../../permute/encode.js';
-import type { SparseRows } from './matrix.js';
+import type { SparseRows } from '../sparse-rows.js';
 import { placeWeights, visitsOf } from './placement.js';
 import { schedule } from './schedule.js';
 

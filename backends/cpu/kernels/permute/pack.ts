@@ -2,7 +2,7 @@
 import { groupWords, PERMUTE_LANES, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
 import { BLOCK_REGISTERS } from '../../permute/encode.js';
 import { blocksOf, demandOf, stepsOf, type Shape } from './cost.js';
-import type { SparseRows } from './matrix.js';
+import type { SparseRows } from '../sparse-rows.js';
 import { placeWeights, visitsOf } from './placement.js';
 import { schedule } from './schedule.js';
 

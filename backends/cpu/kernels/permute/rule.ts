@@ -9,7 +9,7 @@ import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.
 import type { Isa } from '../../isa.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
 import { permuteCost, type Shape } from './cost.js';
-import { sparseRows, type SparseRows } from './matrix.js';
+import { sparseRows, type SparseRows } from '../sparse-rows.js';
 import { packProduct, permuteFunction, type PackedProduct } from './pack.js';
 
 /** Vectors of a batch beyond which other kernels are always better: each is a product of its own. */
@@ -29,7 +29,7 @@ export function permuteRule(isa: Isa): KernelRule {
     if (typeof product === 'string') return [];
     const density = nonZeros(product) / product.weights.length;
     if (density > MOST_DENSE || density === 0) return [];
-    const m = sparseRows(product), cost = permuteCost(isa, m, batch);
+    const m = sparseRows(product, PERMUTE_LANES), cost = permuteCost(isa, m, batch);
     if (!cost) return [];
     const title = node.origins[0]?.node ?? graph.name;
     return [{

@@ -1,10 +1,9 @@
-/** A sparse matrix as the permute kernel takes it: rows in the order of how many weights they have, sixteen at a time. */
-import { PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
-import type { StreamProduct } from '../stream/product.js';
+/** Sparse matrices for kernels that sum several rows at a time: rows in the order of how many weights they have. */
+import type { StreamProduct } from './stream/product.js';
 
 export interface SparseRows {
   readonly columns: number;
-  /** Row of each lane of all groups; -1 where there is none. */
+  /** Row of each lane of all groups; -1 where there is none, in the first group only. */
   readonly rowOf: Int32Array;
   readonly groups: number;
   /** Weights of the row in lane i are those from starts[i] to starts[i + 1], by column. */
@@ -15,9 +14,9 @@ export interface SparseRows {
   readonly most: Int32Array;
 }
 
-/** @param p a product without windows */
-export function sparseRows({ rows, depth, weights }: StreamProduct): SparseRows {
-  const count = new Int32Array(rows), lanes = PERMUTE_LANES, groups = Math.ceil(rows / lanes);
+/** @param p a product without windows @param lanes rows of a group */
+export function sparseRows({ rows, depth, weights }: StreamProduct, lanes: number): SparseRows {
+  const count = new Int32Array(rows), groups = Math.ceil(rows / lanes);
   for (let k = 0, i = 0; k < depth; k++) for (let r = 0; r < rows; r++, i++) if (weights[i] !== 0) count[r]!++;
   const order = Array.from({ length: rows }, (_, r) => r).sort((a, b) => count[a]! - count[b]! || a - b);
   // missing rows come first, where rows have the least weights
