@@ -20,6 +20,15 @@ export interface Counts {
 const viewOf = (shape: readonly number[], w: Weight, order: View['order']): View =>
   (shape.length > 2 ? convView(shape, 'oihw', 1, order) : linearView(shape, w.outputAxis === 0 ? 'rows' : 'cols'));
 
+/**
+ * The pattern for a layer of so many outputs: blocks higher than that would take whole inputs away, and with them the layer before, so that zeros
+ * are single elements there.
+ */
+const patternFor = (pattern: string, outputs: number): string => {
+  const block = /^block:(\d+)x\d+:(.+)$/.exec(pattern);
+  return block && Number(block[1]) > outputs ? `unstructured:${block[2]}` : pattern;
+};
+
 /** Does the pattern not fit a matrix of this size? */
 const isUnfit = (error: unknown): boolean => error instanceof NodeProblem && error.code === 'SPC3002';
 
@@ -57,11 +66,12 @@ export function withBestRaised(matrix: Matrix, spec: PatternSpec, seed: number):
  * @throws NodeProblem SPC3001 where the text is no pattern
  */
 export function prune(network: Network, pattern: string): Pruned {
-  const spec = parsePattern(pattern), { initializers = {} } = network.model, changed = { ...initializers }, unfit: string[] = [];
+  const { initializers = {} } = network.model, changed = { ...initializers }, unfit: string[] = [];
   if (pattern === 'dense') return { network, unfit };
+  parsePattern(pattern);
   for (const [seed, w] of network.weights.entries()) {
     if (!w.prune) continue;
-    const { shape } = initializers[w.name]!, integers = w.scale === undefined ? undefined : denseData(initializers[w.name]!) as Int8Array;
+    const { shape } = initializers[w.name]!, spec = parsePattern(patternFor(pattern, shape[w.outputAxis]!)), integers = w.scale === undefined ? undefined : denseData(initializers[w.name]!) as Int8Array;
     const data = integers ? Float32Array.from(integers) : denseData(initializers[w.name]!) as Float32Array, view = viewOf(shape, w, spec.order);
     try {
       const kept = toTensorMask(toMatrices(data, view).map((m) => projectSpec(withBestRaised(m, spec, seed), spec, seed).mask), view);
