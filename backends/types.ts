@@ -46,6 +46,13 @@ export interface KernelRule {
   /** Asked about nodes of which an operand or the result lies in tiles, and only about those. */
   readonly tiles?: boolean;
   candidates(request: KernelRequest): readonly KernelCandidate[];
+  /** Where a user would expect the kernel and it does not apply: why, for the report. Of kernels on rows. */
+  refusals?(request: KernelRequest): readonly Refusal[];
+}
+
+export interface Refusal {
+  readonly kernel: string;
+  readonly reason: string;
 }
 
 /** Files by path relative to the output folder. */

@@ -181,9 +181,10 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     },
     rows(graph, node) {
       const offers = offersOf(graph, node), absorbing = largestShare(graph, node);
-      return offers.map(({ kernel, nanoseconds, bytes, absorbs }): LayoutOption => ({
+      const refusals = rules.flatMap((r) => r.refusals?.(requestFor(graph, node)) ?? []);
+      return [...offers.map(({ kernel, nanoseconds, bytes, absorbs }): LayoutOption => ({
         layout: 'rows', kernel, bytes, nanoseconds: absorbs.length === 0 ? Math.min(nanoseconds, absorbing) : Math.max(0, nanoseconds - absorbs.reduce((s, n) => s + shareOf(graph, n), 0)),
-      }));
+      })), ...refusals.map((r): RejectedOption => ({ layout: 'rows', ...r }))];
     },
     tiles: (graph, node, over) => [inTiles(graph, node, over)].flat(),
   };

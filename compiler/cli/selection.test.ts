@@ -157,3 +157,17 @@ describe.skipIf(nativeIsa().name !== 'x86-64-v4' || spawnSync('cc', ['--version'
     expect(slowed.manifest.layers.flatMap((l) => l.candidates).find((k) => k.nanoseconds === 1e9)).toMatchObject({ chosen: false });
   });
 });
+
+test('kernels that could be expected say why they do not run, also where the node is part of another', () => {
+  const winners = onnxModel({
+    inputs: { x: { dtype: 'f32', shape: [1, 16, 12, 12] } }, outputs: ['y'],
+    nodes: [node('TopK', ['x', 'k'], ['v', 'i'], { axis: 1 }), node('ScatterElements', ['zeros', 'i', 'v'], ['r'], { axis: 1 }), node('Conv', ['r', 'w'], ['c']), node('MaxPool', ['c'], ['y'], { kernel_shape: [2, 2], strides: [2, 2] })],
+    initializers: { k: tensorOf('i64', [1], [3]), zeros: tensorOf('f32', [1, 16, 12, 12], new Array<number>(2304).fill(0)), w: weights([8, 16, 3, 3], 0.9) },
+  });
+  const { manifest } = compileModel({ bytes: winners, name: 'winners' }, { cpu: 'x86-64-v4' }), refused = manifest.layers.flatMap((l) => l.candidates.filter((c) => c.nanoseconds === undefined && c.kernel === 'active columns'));
+  expect(refused.map((c) => c.reason)).toEqual([expect.stringContaining('convolutions gain nothing from winners')]);
+  const few = onnxModel({ inputs: { x: { dtype: 'f32', shape: [4, 64] } }, outputs: ['y'], nodes: [node('MatMul', ['x', 'w'], ['y'])], initializers: { w: weights([64, 64], 0.9) } });
+  const reasons = (cpu: 'x86-64-v3' | 'x86-64-v4'): string[] => compileModel({ bytes: few, name: 'few' }, { cpu }).manifest.layers.flatMap((l) => l.candidates.flatMap((c) => (c.kernel === 'stream on rows' && c.reason ? [c.reason] : [])));
+  expect(reasons('x86-64-v3')).toEqual([expect.stringContaining('AVX-512 only')]);
+  expect(reasons('x86-64-v4')).toEqual([]);
+});

@@ -3,7 +3,7 @@
  * shared by lifetime. Targets bring kernels for the hot operators; the rest is the operator's own loop nest.
  */
 import type { Target } from '../../backends/types.js';
-import type { LayoutDecisions } from '../ir/layout-choice.js';
+import { isRejected, type LayoutDecisions } from '../ir/layout-choice.js';
 import { coreOp, coreOps } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
 import { bytesOfType } from '../ir/analysis.js';
@@ -66,13 +66,20 @@ function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readon
   });
 }
 
+/** What cannot compute a node that is part of another step is told there. */
+function withRefusals(draft: DraftStep, decisions: LayoutDecisions): DraftStep {
+  const { choice } = draft.step, refused = draft.absorbs.flatMap((id) => decisions.get(id)?.others.filter(isRejected) ?? []).filter((o) => o.layout === 'rows');
+  if (!choice.decision || refused.length === 0) return draft;
+  return { ...draft, step: { ...draft.step, choice: { ...choice, decision: { ...choice.decision, others: [...choice.decision.others, ...refused] } } } };
+}
+
 /** The steps of all nodes but those that are only another name, or part of a later step: which the later one says, so it comes first. */
 function draftSteps(graph: Graph, target: Target, roots: ReadonlyMap<ValueId, ValueId>, decisions: LayoutDecisions): { readonly nodes: readonly Node[]; readonly drafts: readonly DraftStep[] } {
   const nodes = graph.nodes.filter((n) => !(coreOp(n.kind).alias && roots.get(n.outputs[0]!) === roots.get(n.inputs[0]!)));
   const absorbed = new Set<NodeId>(), steps: { readonly node: Node; readonly draft: DraftStep }[] = [];
   for (const [i, node] of [...nodes.entries()].reverse()) {
     if (absorbed.has(node.id)) continue;
-    const draft = lowerNode(graph, node, target, i, decisions.get(node.id));
+    const draft = withRefusals(lowerNode(graph, node, target, i, decisions.get(node.id)), decisions);
     for (const id of draft.absorbs) absorbed.add(id);
     steps.unshift({ node, draft });
   }

@@ -110,5 +110,5 @@ export function decide(candidates: Candidates, inTiles: boolean): LayoutDecision
 }
 
 /** True where there is something to tell about a node: a kernel of the target, or tiles. */
-export const hasChoice = (candidates: Candidates): boolean => candidates.some((o) => (o.layout === 'rows' ? o.kernel !== '' : !isRejected(o)));
+export const hasChoice = (candidates: Candidates): boolean => candidates.some((o) => !isRejected(o) && (o.layout !== 'rows' || o.kernel !== ''));
 

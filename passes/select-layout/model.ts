@@ -4,8 +4,8 @@ import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choi
 import { elementCount, sameShape, type Graph, type Node, type TensorType, type Value } from '../../compiler/ir/types.js';
 
 export interface LayoutModel {
-  /** Ways to run the node with row-major operands, at least one. */
-  rows(graph: Graph, node: Node): readonly LayoutOption[];
+  /** Ways to run the node with row-major operands, at least one that is not rejected. */
+  rows(graph: Graph, node: Node): readonly (LayoutOption | RejectedOption)[];
   /** Ways to run the node in tiles, at least one; operands and results are of the same kind, those of a reduction over pixels excepted. */
   tiles(graph: Graph, node: Node, over: Layout['over']): readonly (LayoutOption | RejectedOption)[];
   /** Nanoseconds to bring a tensor from one kind to another. */

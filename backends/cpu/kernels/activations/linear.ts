@@ -4,9 +4,9 @@
  */
 import { matmulSizes } from '../../../../compiler/core/matmul.js';
 import { denseData, denseTensor, numberAt, type Tensor } from '../../../../compiler/ir/tensor.js';
-import { elementCount } from '../../../../compiler/ir/types.js';
+import { elementCount, type Graph, type ValueId } from '../../../../compiler/ir/types.js';
 import { add, constant, forLoop, load, mul, ref, store } from '../../../../compiler/kir/build.js';
-import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { joinBatches } from '../matmul.js';
 import { outputOf, storeElement } from '../vector.js';
@@ -24,8 +24,15 @@ function weightsOf(b: Tensor, depth: number, n: number, transB: boolean): Column
 
 const nothing = denseTensor('f32', [0], new Float32Array(0));
 
+/** Whether a value is what a selection left, in whatever order. */
+function isSelected(graph: Graph, id: ValueId): boolean {
+  const producer = graph.nodes.find((n) => n.outputs.includes(id));
+  return producer?.kind === 'kWinners' || ((producer?.kind === 'transpose' || producer?.kind === 'reshape') && isSelected(graph, producer.inputs[0]!));
+}
+
 /** @param forms in which columns may be stored */
 export function activeLinearRule(isa: Isa, forms: readonly ColumnForm[] = columnForms): KernelRule {
+  const name = 'active columns';
   const candidates = ({ graph, node, inputs: [a, b], outputs: [y0], constants, epilogue }: KernelRequest): KernelCandidate[] => {
     if (node.kind !== 'matmul' || !constants[1] || a!.layout || node.attrs.transA || node.attrs.out !== 'f32' || a!.dtype !== 'f32' || b!.dtype !== 'f32') return [];
     const { k: depth, n } = matmulSizes(node.attrs, [a!, b!]), active = activeRows(graph, node, depth);
@@ -55,5 +62,8 @@ export function activeLinearRule(isa: Isa, forms: readonly ColumnForm[] = column
       },
     }]));
   };
-  return { name: 'active columns', candidates };
+  // additions to places that the data choose wait for each other; with the lists of winners beside them they took longer than dense activations, whatever the pattern
+  const refusals = ({ graph, node }: KernelRequest): Refusal[] => (node.kind === 'conv' && isSelected(graph, node.inputs[0]!)
+    ? [{ kernel: name, reason: 'convolutions gain nothing from winners: adding their products to scattered places was measured slower than multiplying all activations by the non-zero weights' }] : []);
+  return { name, candidates, refusals };
 }

@@ -4,6 +4,7 @@
  * u8 = x + 128, and 128 times the sum of the weights taken off the first sums.
  */
 import { pointWindow } from '../../../../compiler/core/window.js';
+import { sparsityOf, zeroValueOf } from '../../../../compiler/ir/analysis.js';
 import { fullQuads, quadWords, weightSums } from '../../../../compiler/ir/quads.js';
 import { toNumbers } from '../../../../compiler/ir/tensor.js';
 import { elementCount, valueOf } from '../../../../compiler/ir/types.js';
@@ -11,7 +12,7 @@ import { add, asIndex, call, constant, forLoop, load, mapExpr, min, mul, nullPoi
 import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import { MAX_ROWS, type StreamFunction, type StreamLanes } from '../../../../compiler/kir/stream.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
-import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { isVectorizable, vectorised } from '../vector.js';
 import type { StreamProduct } from '../stream/product.js';
@@ -22,6 +23,8 @@ import { lanesFor, rowProduct, throughEpilogue, type RowProduct } from './operan
 
 /** Bytes of columns and sums that are worked on together: they stay in the second cache beside the code. */
 const BAND_BYTES = 256 << 10;
+/** Share of zeros from which a machine without such products is told to be the reason. */
+const WORTH_TELLING = 0.2;
 /** What turns i8 into u8, four at a time. */
 const SIGNS = 0x80808080 | 0;
 
@@ -54,7 +57,11 @@ export function quadsRule(isa: Isa): KernelRule {
       build: (k) => buildQuads(k, { functions: functions(), operands: { ...operands, epilogue: first.epilogue }, depth, n, lanes, tiles, band, flip: x.dtype === 'i8' ? SIGNS : 0 }),
     }];
   };
-  return { name: 'quads', candidates };
+  const refusals = ({ node, constants: [, weights] }: KernelRequest): Refusal[] => {
+    const sparse = node.kind === 'matmul' && node.attrs.out === 'i32' && weights !== undefined && sparsityOf(weights, zeroValueOf(weights)).zeroFraction >= WORTH_TELLING;
+    return sparse && !isa.dot4 ? [{ kernel: 'quads', reason: `${isa.name} has no products of fours of 8-bit integers: --cpu=x86-64-v4-vnni has` }] : [];
+  };
+  return { name: 'quads', candidates, refusals };
 }
 
 /** Constants that an epilogue adds to each sum or takes off it first, and what is left of it. */
