@@ -1,5 +1,5 @@
 /**
- * Threads under ThreadSanitizer: sparse and dense models in the forms that it sees (tables, not straight-line code), run again and again with several threads. No access may
+ * Threads under ThreadSanitizer: sparse and dense models in the forms that it sees (C, not machine code), run again and again with several threads. No access may
  * race with another, and the bits are those of one thread.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,8 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { networkBytes } from '../../bench/networks/builder.js';
 import { networkNamed } from '../../bench/networks/index.js';
 import { prune } from '../../bench/prune.js';
-import { compileModel, writeFiles, type CompileResult } from '../../compiler/driver.js';
+import { compileModel, writeFiles, type CompileOptions, type CompileResult } from '../../compiler/driver.js';
+import { runnerOf } from '../support/machines.js';
 import { hasTool, mustRun, runProcess } from '../support/processes.js';
 import { compileSparse } from '../support/sparse-model.js';
 
@@ -49,28 +50,38 @@ int main(void) {
 }
 `;
 
-const pruned = (name: string, batch: number): CompileResult =>
-  compileModel({ bytes: networkBytes(prune(networkNamed(name).build(batch), 'unstructured:0.9').network), name: 'raced' }, { cpu: 'x86-64-v3', codeBudget: 0 });
+const pruned = (name: string, batch: number, options: CompileOptions = { cpu: 'x86-64-v3', codeBudget: 0 }): CompileResult =>
+  compileModel({ bytes: networkBytes(prune(networkNamed(name).build(batch), 'unstructured:0.9').network), name: 'raced' }, options);
 
 const models: Readonly<Record<string, () => CompileResult>> = {
   'two convolutions from tables': () => compileSparse('tables for AVX2', { codeBudget: 0 }),
-  'lenet5, batch 1': () => pruned('lenet5', 1), 'lenet5, batch 19': () => pruned('lenet5', 19), 'gsc, batch 2': () => pruned('gsc', 2),
+  'lenet5, batch 1': () => pruned('lenet5', 1), 'linear-512, batch 1': () => pruned('linear-512', 1), 'lenet5, batch 19': () => pruned('lenet5', 19), 'gsc, batch 2': () => pruned('gsc', 2),
 };
 
 /** Address randomisation with more bits than the sanitizer knows is turned off for the program. */
 const plainly = hasTool('setarch') ? ['setarch', '-R'] : [];
 const able = process.platform === 'linux' && process.arch === 'x64' && hasTool('gcc');
 
+/** Builds and runs the program of a model, which must share something among threads: what is not shared cannot race. */
+async function expectSameBits(label: string, { files, manifest }: CompileResult, flags: readonly string[]): Promise<void> {
+  const dir = join(folder, label.replace(/\W+/g, '-'));
+  writeFiles(new Map([...files, ['race.c', program(manifest.name)]]), dir);
+  await mustRun('gcc', [...manifest.compileFlags.filter((f) => f !== '-O3'), '-O1', '-g1', '-w', ...flags, '-I.', 'race.c', ...manifest.sources.filter((s) => s !== 'main.c'), '-o', 'race', '-lm', '-lpthread'], { cwd: dir });
+  const [command, ...args] = [...plainly, './race'], run = await runProcess(command!, args, { cwd: dir, timeoutMs: 120_000 });
+  expect(run.stderr).toBe('');
+  expect([run.code, run.stdout]).toEqual([0, '0 runs differ\n']);
+  expect([...files].some(([file, content]) => file.endsWith('.c') && typeof content === 'string' && content.includes('spc_for(context, '))).toBe(true);
+}
+
 describe.each(Object.keys(models))('%s', (label) => {
-  test.skipIf(!able)('no races, and the bits of one thread', async () => {
-    const { files, manifest } = models[label]!(), dir = join(folder, label.replace(/\W+/g, '-')), { name } = manifest;
-    writeFiles(new Map([...files, ['race.c', program(name)]]), dir);
-    const build = (flags: readonly string[], to: string): Promise<string> => mustRun('gcc', [...manifest.compileFlags.filter((f) => f !== '-O3'), '-O1', '-g1', '-w', ...flags, '-I.', 'race.c', ...manifest.sources.filter((s) => s !== 'main.c'), '-o', to, '-lm', '-lpthread'], { cwd: dir });
-    await build(['-fsanitize=thread'], 'race');
-    const [command, ...args] = [...plainly, './race'], run = await runProcess(command!, args, { cwd: dir, timeoutMs: 120_000 });
-    expect(run.stderr).toBe('');
-    expect([run.code, run.stdout]).toEqual([0, '0 runs differ\n']);
-    // what was not shared cannot race
-    expect([...files].some(([file, content]) => file.endsWith('.c') && typeof content === 'string' && content.includes('spc_for(context, '))).toBe(true);
+  test.skipIf(!able)('no races, and the bits of one thread', () => expectSameBits(label, models[label]!(), ['-fsanitize=thread']), 120_000);
+});
+
+// the sanitizer does not see what machine code does; different bits are seen
+describe.each([['permute', 1], ['permute', 2], ['stream', 9]] as const)('%s kernels on AVX-512, batch %i', (kernel, batch) => {
+  test.skipIf(!able || runnerOf('x86-64-v4') === undefined)('the bits of one thread', async () => {
+    const compiled = pruned('linear-512', batch, { cpu: 'x86-64-v4' });
+    expect(new Set(compiled.plan.steps.filter((s) => s.weights).map((s) => s.choice.kernel.split(' ')[0]))).toEqual(new Set([kernel]));
+    await expectSameBits(`${kernel} ${batch}`, compiled, []);
   }, 120_000);
 });

@@ -5,7 +5,7 @@
  * added afterwards, row by row. A weight is read once for all vectors, and four columns (two, in wide matrices) are read as one word.
  */
 import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
-import { add, and, asIndex, assign, binary, cast, constant, div, fma, forLoop, lanesOf, load, mul, range, rangeBegin, rangeEnd, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
+import { add, and, asIndex, assign, binary, cast, constant, fma, forLoop, lanesOf, load, mul, range, rangeBegin, rangeEnd, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
@@ -62,7 +62,7 @@ function build(k: KernelBuilder, packed: PackedRows, side: number, { x, y, epilo
   const groups = forLoop(g, at(bounds, rangeEnd), [
     ...sums.flat().map((s) => varStmt(s, constant('f32', 0, WIDTH))),
     forLoop(i, at(starts, add(ref(g), 1)), parts.flatMap((p): Stmt[] => {
-      const read = readColumns(k, columns, packed.perWord, add(mul(ref(i), side), p * WIDTH)), weight = k.let('weight', vload(weights, type, add(mul(ref(i), side), p * WIDTH)));
+      const read = readColumns(k, columns, packed.perWord, add(mul(ref(i), side / packed.perWord), p * WIDTH / packed.perWord)), weight = k.let('weight', vload(weights, type, add(mul(ref(i), side), p * WIDTH)));
       return [...read.declare, weight.declare, ...all.map((v) => assign(sums[v]![p]!, fma(weight.ref, lanesOf(read.columns.map((c) => load(x.param, 'f32', add(c, v * depth)))), ref(sums[v]![p]!, type))))];
     }), {}, at(starts, ref(g))),
     ...all.flatMap((v) => parts.map((p) => store(own, add(mul(add(mul(ref(g), vectors), v), side), p * WIDTH), ref(sums[v]![p]!, type)))),
@@ -77,9 +77,9 @@ function build(k: KernelBuilder, packed: PackedRows, side: number, { x, y, epilo
   ];
 }
 
-/** The columns of a vector of weights, from the words that hold them. @param first of the weights among all */
+/** The columns of a vector of weights, from the words that hold them. */
 function readColumns(k: KernelBuilder, columns: string, perWord: number, first: Expr): { readonly declare: readonly Stmt[]; readonly columns: readonly Expr[] } {
-  const bits = 64 / perWord, words = Array.from({ length: WIDTH / perWord }, (_, w) => k.let('word', load(columns, 'u64', add(div(first, perWord), w))));
+  const bits = 64 / perWord, words = Array.from({ length: WIDTH / perWord }, (_, w) => k.let('word', load(columns, 'u64', add(first, w))));
   return {
     declare: words.map((w) => w.declare),
     columns: words.flatMap(({ ref: word }) => Array.from({ length: perWord }, (_, j): Expr => {

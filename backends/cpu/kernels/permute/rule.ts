@@ -1,12 +1,13 @@
 /** Sparse matrices times single vectors on AVX-512: lanes are rows, x lies in registers, and what a row needs of it is permuted into its lane. */
 import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount, sameShape } from '../../../../compiler/ir/types.js';
-import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, pointer, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
+import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, mul, pointer, range, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
-import { PERMUTE_LANES, type PermuteFunction } from '../../../../compiler/kir/permute.js';
+import { groupWords, PERMUTE_LANES, type PermuteFunction } from '../../../../compiler/kir/permute.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
+import { sharesOf } from '../shares.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
 import { permuteCost, type Shape } from './cost.js';
 import { sparseRows, type SparseRows } from '../sparse-rows.js';
@@ -16,6 +17,9 @@ import { packProduct, permuteFunction, type PackedProduct } from './pack.js';
 const MOST_VECTORS = 8;
 /** Share of non-zeros beyond which there is nothing to gain. */
 const MOST_DENSE = 0.6;
+
+/** What a group takes beside its steps, in steps. */
+const GROUP_STEPS = 5;
 
 const words = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense', dtype: data instanceof Float32Array ? 'f32' : 'u32', shape: [data.length], data });
 const noWeights: DenseTensor = words(new Float32Array(0));
@@ -64,30 +68,39 @@ function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number)
 
 function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: TensorRef, y: TensorRef): Stmt[] {
   const packed = packProduct(m, shape), { parts, loose } = packed;
-  const sums = k.scratch('sums', 'f32', m.rowOf.length), data = k.constant('words', words(packed.words));
+  const sums = k.scratch('sums', 'f32', m.rowOf.length * elementCount(y.shape.slice(0, -1))), data = k.constant('words', words(packed.words));
   const laneOf = new Uint32Array(y.shape.at(-1)!);
   m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
   const lanes = k.constant('lanes', words(laneOf));
   const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, masked, `${masked ? 'm' : 'p'}${i}`, title));
-  const plain = functions(false), masked = functions(true);
-  const addLoose = looseStatements(k, loose, x, sums);
-  return k.forEach(y.shape.slice(0, -1), (at) => {
-    const from = k.address(x, [...at, 0]), check = finiteness(k, x, from, m.columns), i = k.name('i');
-    const call = (fs: readonly PermuteFunction[]): Stmt[] => fs.map((f, p) =>
-      k.callRoutine(f, pointer(x.param, from), pointer(data, asIndex(parts[p]!.offset)), pointer(sums, asIndex(parts[p]!.first * PERMUTE_LANES)), asIndex(parts[p]!.groups)));
+  const plain = functions(false), masked = functions(true), outer = y.shape.slice(0, -1), addLoose = looseStatements(k, loose, x, sums);
+  const sumsOf = (at: readonly Expr[]): Expr => mul(at.reduce<Expr>((e, i, d) => add(mul(e, outer[d]!), i), asIndex(0)), m.rowOf.length);
+  // threads share the groups of each function
+  const { extent, shares } = sharesOf(k, parts.map(({ groups, steps }) => ({ count: groups, costs: [steps.length + GROUP_STEPS] })));
+  const products = k.forEach(outer, (at) => {
+    const from = k.address(x, [...at, 0]), check = finiteness(k, x, from, m.columns);
+    const call = (fs: readonly PermuteFunction[]): Stmt[] => fs.map((f, p) => {
+      const { first, count, any } = shares[p]![0]!.within(), { offset, first: before, steps } = parts[p]!;
+      return ifStmt(any, [k.callRoutine(f, pointer(x.param, from), pointer(data, add(mul(first, groupWords(steps).length), offset)), pointer(sums, add(add(sumsOf(at), mul(first, PERMUTE_LANES)), before * PERMUTE_LANES)), count)]);
+    });
+    return [...check.declare, ifStmt(check.ref, call(plain), call(masked))];
+  }, {});
+  const results = k.forEach(outer, (at) => {
+    const own = sumsOf(at), i = k.name('i');
     return [
-      ...check.declare, ifStmt(check.ref, call(plain), call(masked)), ...addLoose(from),
-      forLoop(i, y.shape.at(-1)!, [k.store(y, [...at, ref(i)], load(sums, 'f32', cast(load(lanes, 'u32', ref(i)), 'index')))]),
+      ...addLoose(k.address(x, [...at, 0]), own),
+      forLoop(i, y.shape.at(-1)!, [k.store(y, [...at, ref(i)], load(sums, 'f32', add(own, cast(load(lanes, 'u32', ref(i)), 'index'))))]),
     ];
   }, {});
+  return [range(extent, [...shares.flat().flatMap((s) => s.declare), ...products]), ...results];
 }
 
-/** sums[lane] += weight * x[column] for the weights without a step. */
-function looseStatements(k: KernelBuilder, { lanes, columns, weights }: PackedProduct['loose'], x: TensorRef, sums: string): (from: Expr) => Stmt[] {
+/** sums[first + lane] += weight * x[column] for the weights without a step. */
+function looseStatements(k: KernelBuilder, { lanes, columns, weights }: PackedProduct['loose'], x: TensorRef, sums: string): (from: Expr, first: Expr) => Stmt[] {
   if (weights.length === 0) return () => [];
   const own = { lanes: k.constant('loose_lanes', words(lanes)), columns: k.constant('loose_columns', words(columns)), weights: k.constant('loose_weights', words(weights)) };
-  return (from) => {
-    const i = k.name('i'), index = (name: string): Expr => cast(load(name, 'u32', ref(i)), 'index'), lane = k.let('lane', index(own.lanes));
+  return (from, first) => {
+    const i = k.name('i'), index = (name: string): Expr => cast(load(name, 'u32', ref(i)), 'index'), lane = k.let('lane', add(first, index(own.lanes)));
     return [forLoop(i, weights.length, [
       lane.declare,
       store(sums, lane.ref, fma(load(own.weights, 'f32', ref(i)), load(x.param, 'f32', add(from, index(own.columns))), load(sums, 'f32', lane.ref))),

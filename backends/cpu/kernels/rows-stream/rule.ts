@@ -3,12 +3,14 @@
  * in scratch memory, the sums are transposed back.
  */
 import { elementCount, typeOf, valueOf, type Graph, type Node } from '../../../../compiler/ir/types.js';
-import { asIndex, call, constant, nullPointer, pointer } from '../../../../compiler/kir/build.js';
+import { asIndex, call, constant, ifStmt, nullPointer, pointer, range } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
 import { MAX_ROWS, type StreamFunction, type StreamLanes } from '../../../../compiler/kir/stream.js';
 import type { Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../../types.js';
 import type { Isa } from '../../isa.js';
+import { sharesOf } from '../shares.js';
+import { cyclesOf } from '../stream/cost.js';
 import { epilogueOperand, matchEpilogue, type StreamEpilogue } from '../stream/epilogue.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
 import { rowBlocks } from '../stream/row-blocks.js';
@@ -38,8 +40,8 @@ export function rowsStreamRule(isa: Isa): KernelRule {
     if (!operands || rows < 2 || rows > MOST_ROWS) return [];
     const lanes = lanesFor(rows), products = nonZeros(p), density = products / p.weights.length, cost = rowsStreamCost(isa, p, products, lanes, rows);
     const fused = fusedEpilogue(graph, node), none = { bias: new Float32Array(p.rows), clamp: { low: -Infinity, high: Infinity } };
-    const functions = (): StreamFunction[] => columnFunctions({
-      columns: p.depth, rows: p.rows, weights: p.weights, blocks: rowBlocks(p, density, MAX_ROWS), chunk: cost.chunk, lanes, tiles: 1,
+    const functions = (blocks: RowBlocks): StreamFunction[] => columnFunctions({
+      columns: p.depth, rows: p.rows, weights: p.weights, blocks, chunk: cost.chunk, lanes, tiles: 1,
       title: node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name,
     }, { arithmetic: 'f32', ...(fused ?? none) });
     return [{
@@ -51,7 +53,10 @@ export function rowsStreamRule(isa: Isa): KernelRule {
       bytes: cost.bytes,
       // the weights are in the code: what stays of the operand is nothing
       pack: () => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]),
-      build: (k) => buildRows(k, functions(), lanes, { ...operands, epilogue: fused ? undefined : operands.epilogue }),
+      build: (k) => {
+        const blocks = rowBlocks(p, density, MAX_ROWS);
+        return buildRows(k, functions(blocks), blocks.length, lanes, { ...operands, epilogue: fused ? undefined : operands.epilogue });
+      },
     }];
   };
   const refusals = ({ graph, node, constants }: KernelRequest): Refusal[] => {
@@ -62,13 +67,17 @@ export function rowsStreamRule(isa: Isa): KernelRule {
   return { name: 'rows stream', candidates, refusals };
 }
 
-function buildRows(k: KernelBuilder, functions: readonly StreamFunction[], lanes: StreamLanes, { x, y, epilogue }: RowProduct): Stmt[] {
+type RowBlocks = ReturnType<typeof rowBlocks>;
+
+/** Threads share the row blocks: whoever began a sum continues it in the next chunk of columns. */
+function buildRows(k: KernelBuilder, functions: readonly StreamFunction[], blocks: number, lanes: StreamLanes, { x, y, epilogue }: RowProduct): Stmt[] {
   const [rows, depth] = x.shape as [number, number], n = y.shape[1]!, columns = k.scratch('columns', 'f32', lanes * depth), sums = k.scratch('sums', 'f32', lanes * n);
   const toRows = (param: string): Stmt => call('spc_squares_to_rows', pointer(param), 4 * n, pointer(sums), lanes, rows, 4 * n);
+  const { extent, shares } = sharesOf(k, Array.from({ length: blocks }, (_, b) => ({ count: 1, costs: [functions.reduce((s, f, i) => s + (i % blocks === b ? cyclesOf(f) : 0), 0)] })));
   const plain = epilogue && k.scratch('plain', 'f32', rows * n);
   return [
     call('spc_squares_from_rows', pointer(columns), lanes, pointer(x.param), 4 * depth, rows, 4 * depth, constant('i32', 0)),
-    ...functions.map((f) => k.callRoutine(f, pointer(columns), asIndex(1), nullPointer, nullPointer, pointer(sums), nullPointer)),
+    range(extent, functions.map((f, i) => ifStmt(shares[i % blocks]![0]!.within().any, [k.callRoutine(f, pointer(columns), asIndex(1), nullPointer, nullPointer, pointer(sums), nullPointer)]))),
     ...(epilogue && plain ? [toRows(plain), ...throughEpilogue(k, y, epilogue, 'f32', plain, { first: asIndex(0), count: asIndex(rows) })] : [toRows(y.param)]),
   ];
 }
