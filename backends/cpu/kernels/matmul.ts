@@ -4,11 +4,12 @@ import { isBf16 } from '../../../compiler/ir/bf16.js';
 import { denseData, type DenseTensor, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
 import { add, asIndex, cast, constant, forLoop, load, mul, ref, store } from '../../../compiler/kir/build.js';
-import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
+import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { buildLineProduct, halved, packedSize, packWeights } from './line-product.js';
+import { asRows, resultRows } from './operands.js';
 import { chooseTiling, type BlockRun } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
 
@@ -36,21 +37,13 @@ interface Problem {
   readonly epilogue: BoundEpilogue | undefined;
 }
 
-/** `t` with all dimensions but the last as one: a tensor of y's shape, or one that varies along its last dimension at most. */
-export function asRows(t: TensorRef, y: TensorRef): TensorRef | undefined {
-  if (!isContiguous(t)) return undefined;
-  const last = t.shape.at(-1) ?? 1, rows = elementCount(t.shape) / last;
-  const full = t.shape.length === y.shape.length && t.shape.every((d, i) => d === y.shape[i]);
-  return rows === 1 || full ? { ...t, shape: [rows, last], strides: [last, 1] } : undefined;
-}
-
 /** Batches of A against one B are more rows of A, where memory and epilogue allow it. */
 export function joinBatches(p: Problem, attrs: MatmulAttrs): Problem {
   if (p.y.shape.length === 2 || elementCount(p.b.shape.slice(0, -2)) !== 1 || attrs.transA) return p;
-  const y = asRows(p.y, p.y), a = asRows(p.a, p.a), inputs = p.epilogue?.inputs.map((t) => asRows(t, p.y)) ?? [];
-  if (!y || !a || a.shape[0] !== y.shape[0] || inputs.some((t) => t === undefined)) return p;
+  const results = resultRows(p.y, p.epilogue), a = asRows(p.a, p.a);
+  if (!results || !a || a.shape[0] !== results.y.shape[0]) return p;
   const b = { ...p.b, shape: p.b.shape.slice(-2), strides: p.b.strides.slice(-2) };
-  return { a, b, y, epilogue: p.epilogue && { expr: p.epilogue.expr, inputs: inputs as TensorRef[] } };
+  return { a, b, ...results };
 }
 
 /** Address of the matrix of `t` that belongs to a batch. */

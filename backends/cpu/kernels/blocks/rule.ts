@@ -8,7 +8,7 @@ import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { LayerChoice } from '../../../../compiler/plan/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
-import { asRows } from '../matmul.js';
+import { resultRows, withoutWeights } from '../operands.js';
 import { pooledConv, pooledEpilogue } from '../pool-fusion.js';
 import { outputOf } from '../vector.js';
 import { columnsOf, countBlocks, evenRows, halvedBlocks, indexTensor, packBlocks, rowsByPattern, type BlockRow } from './columns.js';
@@ -82,12 +82,6 @@ interface Tensors {
   readonly epilogue: BoundEpilogue | undefined;
 }
 
-/** The results as rows of channels, where the epilogue's operands can be read like that. */
-function rowsOf({ y, epilogue }: Tensors): { readonly y: TensorRef; readonly epilogue: BoundEpilogue | undefined } | undefined {
-  const rows = asRows(y, y), inputs = epilogue?.inputs.map((t) => asRows(t, y)) ?? [];
-  return !rows || inputs.some((t) => t === undefined) ? undefined : { y: rows, epilogue: epilogue && { expr: epilogue.expr, inputs: inputs as TensorRef[] } };
-}
-
 function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: Tensors): Stmt[] {
   const perGroup = p.product.rows / p.product.group;
   // so few points that there is one strip
@@ -96,7 +90,7 @@ function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: T
   const kinds = packBlocks(p.product, chosen.width, chosen.rows, (c, row) => columnOffset(p, c, Math.floor(row / perGroup))).map((part): BlockParams =>
     ({ masked: part.masked, longest: part.longest, values: k.constant('blocks', chosen.halves ? halvedBlocks(part, paceOf(parts, part.longest)) : part.values), starts: k.constant('starts', part.starts), offsets: table('offsets', part.offsets) }));
   const rows = chosen.even ? undefined : table('rows', indexTensor([...chosen.rows.map((r) => r.row), p.product.rows]));
-  const { y, epilogue } = rowsOf(t)!, copied = p.source.padded ? copyPadded(k, p, t.x) : p.transposed ? copyTransposed(k, p, t.x) : undefined;
+  const { y, epilogue } = resultRows(t.y, t.epilogue)!, copied = p.source.padded ? copyPadded(k, p, t.x) : p.transposed ? copyTransposed(k, p, t.x) : undefined;
   const origin: Expr = copied ? asIndex(0) : asIndex(t.x.offset);
   return [...(copied?.copy ?? []), ...buildBlockSums(k, {
     isa, x: copied?.name ?? t.x.param, origin, image: p.image, strips: chosen.strips, channels: p.product.rows, width: chosen.width, parts: kinds, halves: chosen.halves, ...(rows ? { rows: { ...rows, count: chosen.rows.length } } : {}),
@@ -107,7 +101,6 @@ function build(k: KernelBuilder, isa: Isa, p: BlockProduct, chosen: Chosen, t: T
 /** Share of the blocks that may have weights. */
 const MOST_BLOCKS = 0.75;
 
-const noWeights: DenseTensor = { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) };
 
 const described = ({ product }: BlockProduct, { width, rows, even, blocks, full, halves }: Chosen): Pick<LayerChoice, 'status' | 'kernel' | 'reason'> => {
   const all = columnsOf(product) * rows.length;
@@ -121,12 +114,12 @@ const described = ({ product }: BlockProduct, { width, rows, even, blocks, full,
 export function blocksRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, epilogue }: KernelRequest): KernelCandidate[] => {
     const x = inputs[0], y = outputs[0];
-    if ((node.kind !== 'conv' && node.kind !== 'matmul') || !x || !y || elementCount(y.shape) === 0 || !isContiguous(x) || !rowsOf({ x, y, epilogue })) return [];
+    if ((node.kind !== 'conv' && node.kind !== 'matmul') || !x || !y || elementCount(y.shape) === 0 || !isContiguous(x) || !resultRows(y, epilogue)) return [];
     const p = blockProduct(graph, node), chosen = typeof p === 'string' ? undefined : chooseBlocks(isa, p);
     // with few blocks to leave out, dense code is as fast and has nothing to look up
     if (typeof p === 'string' || !chosen || chosen.blocks > MOST_BLOCKS * columnsOf(p.product) * chosen.rows.length) return [];
     return [{
-      choice: described(p, chosen), nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, pack: () => new Map([[1, noWeights]]),
+      choice: described(p, chosen), nanoseconds: chosen.nanoseconds, bytes: chosen.bytes, pack: withoutWeights,
       build: (k) => build(k, isa, p, chosen, { x, y, epilogue }),
     }];
   };

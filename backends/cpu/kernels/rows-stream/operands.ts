@@ -4,21 +4,18 @@ import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../../compil
 import type { StreamLanes } from '../../../../compiler/kir/stream.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelRequest } from '../../../types.js';
-import { asRows } from '../matmul.js';
+import { asRows, resultRows, type ResultRows } from '../operands.js';
 import { outputOf, storeTile, type ChannelVector } from '../vector.js';
 
 /** y[rows, n] = x[rows, k] W. */
-export interface RowProduct {
+export interface RowProduct extends ResultRows {
   readonly x: TensorRef;
-  readonly y: TensorRef;
-  readonly epilogue: BoundEpilogue | undefined;
 }
 
 /** The operands of a product as matrices, where memory and epilogue allow it. */
 export function rowProduct({ inputs, outputs, epilogue }: KernelRequest): RowProduct | undefined {
-  const y0 = outputs[0]!, x = asRows(inputs[0]!, inputs[0]!), y = asRows(y0, y0), operands = epilogue?.inputs.map((t) => asRows(t, y0)) ?? [];
-  if (!x || !y || x.shape[0] !== y.shape[0] || operands.some((t) => t === undefined)) return undefined;
-  return { x, y, epilogue: epilogue && { expr: epilogue.expr, inputs: operands as TensorRef[] } };
+  const x = asRows(inputs[0]!, inputs[0]!), results = resultRows(outputs[0]!, epilogue);
+  return x && results && x.shape[0] === results.y.shape[0] ? { x, ...results } : undefined;
 }
 
 /** Of the vector that holds so many rows with the fewest lanes idle. */

@@ -16,6 +16,7 @@ import { nonZeros, streamProduct } from '../stream/product.js';
 import { rowBlocks } from '../stream/row-blocks.js';
 import { rowsStreamCost } from './cost.js';
 import { columnFunctions } from './functions.js';
+import { withoutWeights } from '../operands.js';
 import { lanesFor, rowProduct, throughEpilogue, type RowProduct } from './operands.js';
 
 /** Beyond it the product fills tiles. */
@@ -51,8 +52,7 @@ export function rowsStreamRule(isa: Isa): KernelRule {
       },
       nanoseconds: cost.nanoseconds,
       bytes: cost.bytes,
-      // the weights are in the code: what stays of the operand is nothing
-      pack: () => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]),
+      pack: withoutWeights,
       build: (k) => {
         const blocks = rowBlocks(p, density, MAX_ROWS);
         return buildRows(k, functions(blocks), blocks.length, lanes, { ...operands, epilogue: fused ? undefined : operands.epilogue });

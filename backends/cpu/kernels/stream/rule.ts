@@ -4,6 +4,7 @@ import { LANES, vectorStride } from '../../../../compiler/ir/layout.js';
 import { operandsOf, typeOf, valueOf, type Graph, type Node, type ValueId } from '../../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import { fastestForm, streamRows, type Isa } from '../../isa.js';
+import { withoutWeights } from '../operands.js';
 import { clearStatements, haloStatements } from '../tiles/finish.js';
 import { costOf } from './cost.js';
 import { epilogueOperand, matchEpilogue, type StreamEpilogue } from './epilogue.js';
@@ -67,8 +68,7 @@ export function streamRule(isa: Isa): KernelRule {
         reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: ${products} products a tile ${form === 'tables' ? 'from tables' : 'in straight-line code'}${shortcut ? `, those of ${shortcut.node.origins[0]?.node ?? 'the shortcut'} among them` : ''}`,
       },
       nanoseconds,
-      // the weights are in the code: what stays of the operand is nothing
-      pack: () => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]),
+      pack: withoutWeights,
       ...(residual ? { inPlace: [node.inputs.length + operand!] } : {}),
       ...(shortcut ? { absorbs: [shortcut.node] } : {}),
       finishes: true,

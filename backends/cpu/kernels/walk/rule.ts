@@ -1,12 +1,12 @@
 /** Convolutions of small images whose lanes are pixels, alone or with the pool behind them: see walk.ts. */
 import { elementCount, typeOf, valueOf, type Graph, type NodeOf } from '../../../../compiler/ir/types.js';
 import { add, asIndex, max, mul, vector, vload } from '../../../../compiler/kir/build.js';
-import { isContiguous, type BoundEpilogue, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
+import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { LayerChoice } from '../../../../compiler/plan/types.js';
 import type { KernelCandidate, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
-import { asRows } from '../matmul.js';
+import { resultRows, withoutWeights, type ResultRows } from '../operands.js';
 import { pooledConv, pooledEpilogue } from '../pool-fusion.js';
 import { epilogueOperand, matchEpilogue } from '../stream/epilogue.js';
 import { nonZeros, streamProduct, type StreamProduct } from '../stream/product.js';
@@ -78,19 +78,8 @@ function planOf(isa: Isa, layer: Layer): Plan | undefined {
   return plans.reduce<Plan | undefined>((a, b) => (a && a.cycles <= b.cycles ? a : b), undefined);
 }
 
-/** Results as rows of channels. */
-interface Rows {
-  readonly y: TensorRef;
-  readonly epilogue: BoundEpilogue | undefined;
-}
-
-function rowsOf(y: TensorRef, epilogue: BoundEpilogue | undefined): Rows | undefined {
-  const rows = asRows(y, y), inputs = epilogue?.inputs.map((t) => asRows(t, y)) ?? [];
-  return !rows || inputs.some((t) => t === undefined) ? undefined : { y: rows, epilogue: epilogue && { expr: epilogue.expr, inputs: inputs as TensorRef[] } };
-}
-
 /** Every pixel of an image, the largest of its window in `sums`, through the epilogue. */
-function finishRows(k: KernelBuilder, isa: Isa, { product, output: [height, width] }: Layer, window: Pair, rows: Rows, sums: string, image: Expr): Stmt[] {
+function finishRows(k: KernelBuilder, isa: Isa, { product, output: [height, width] }: Layer, window: Pair, rows: ResultRows, sums: string, image: Expr): Stmt[] {
   const channels = product.rows, vectors = channelVectors(channels, isa.lanes), output = outputOf(rows.y, 'f32', rows.epilogue);
   return k.forEach([height, width], ([oy, ox]) => {
     const first = mul(add(mul(oy!, window[0] * width * window[1]), mul(ox!, window[1])), channels), pixel = add(mul(add(mul(image, height), oy!), width), ox!);
@@ -103,7 +92,7 @@ function finishRows(k: KernelBuilder, isa: Isa, { product, output: [height, widt
 }
 
 /** @param finish the whole epilogue, where it can be applied to sums in registers */
-function build(k: KernelBuilder, isa: Isa, layer: Layer, { walk, window }: Plan, x: TensorRef, rows: Rows, finish: Finish | undefined): Stmt[] {
+function build(k: KernelBuilder, isa: Isa, layer: Layer, { walk, window }: Plan, x: TensorRef, rows: ResultRows, finish: Finish | undefined): Stmt[] {
   const { product, images, input, output } = layer, entries = entriesOf(product), whole = elementCount(window) === 1;
   const direct = whole && rows.y.dtype === 'f32' && (finish !== undefined || !rows.epilogue);
   const body = (image: Expr): Stmt[] => {
@@ -130,17 +119,15 @@ function describe({ product }: Layer, { walk, window }: Plan, pooled: Pair): Lay
   };
 }
 
-const noWeights = { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) } as const;
-
 export function walkRule(isa: Isa): KernelRule {
   return {
     name: 'walk',
     candidates({ graph, node, inputs: [x], outputs: [y], epilogue }): KernelCandidate[] {
       if (node.kind !== 'conv' || !x || !y || !isContiguous(x)) return [];
-      const layer = layerOf(graph, node, [1, 1], y.shape), plan = layer && planOf(isa, layer), rows = rowsOf(y, epilogue);
+      const layer = layerOf(graph, node, [1, 1], y.shape), plan = layer && planOf(isa, layer), rows = resultRows(y, epilogue);
       if (!layer || !plan || !rows) return [];
       return [{
-        choice: describe(layer, plan, layer.window), nanoseconds: (layer.images * plan.cycles) / isa.clock, bytes: tableBytes(plan.walk), pack: () => new Map([[1, noWeights]]),
+        choice: describe(layer, plan, layer.window), nanoseconds: (layer.images * plan.cycles) / isa.clock, bytes: tableBytes(plan.walk), pack: withoutWeights,
         build: (k) => build(k, isa, layer, plan, x, rows, finishOf(graph, node.epilogue, y.shape)),
       }];
     },
@@ -154,10 +141,10 @@ export function pooledWalkRule(isa: Isa): KernelRule {
     candidates(request): KernelCandidate[] {
       const { graph, node, outputs: [y] } = request, pool = pooledConv(graph, node), layer = pool && y && layerOf(graph, pool.conv, pool.window, y.shape);
       const plan = layer && planOf(isa, layer);
-      if (!pool || !y || !layer || !plan || !rowsOf(y, request.epilogue)) return [];
+      if (!pool || !y || !layer || !plan || !resultRows(y, request.epilogue)) return [];
       return [{
         choice: describe(layer, plan, layer.window), nanoseconds: (layer.images * plan.cycles) / isa.clock, bytes: tableBytes(plan.walk), absorbs: [pool.conv],
-        build: (k) => build(k, isa, layer, plan, k.operand(pool.conv.inputs[0]!, 'x'), rowsOf(y, pooledEpilogue(k, request, pool))!, finishOf(graph, pool.epilogue, y.shape)),
+        build: (k) => build(k, isa, layer, plan, k.operand(pool.conv.inputs[0]!, 'x'), resultRows(y, pooledEpilogue(k, request, pool))!, finishOf(graph, pool.epilogue, y.shape)),
       }];
     },
   };
