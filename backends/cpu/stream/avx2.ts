@@ -5,13 +5,15 @@
  * the first cache, cycles a product of 16 lanes at 90 % zeros: 1.07; with a weight loaded for each product 1.40; 14 rows of a piece at a time 1.64).
  *
  * Registers: arguments in rdi (x), rsi (tiles left), rdx (masks), rcx (x2), r8 (y), r9 (residual); r10 weights, r11 the mask as a vector, in
- * the 128 bytes below the stack pointer that are a function's own; rax somewhere among the columns.
+ * the 128 bytes below the stack pointer that are a function's own; rax somewhere among the columns. A pointer that the function has no use for
+ * says what to fetch ahead of the next one, into the second cache: code that is there anyway takes 1.9 cycles a product, with it and without,
+ * code from memory 3.5 instead of 4.9 (into the first cache 7.2, as columns leave it then).
  */
 import type { FloatStream } from '../../../compiler/kir/stream.js';
 import { constantsOf, LANE_BITS, usesMasks, type PieceAssembler, type PieceMachine, type Pointer } from './pieces.js';
 import { byteAssembler, gpr, textAssembler, type Gpr, type VexOp, type VexOperand } from './x86.js';
 
-const ROWS = 6, PIECE = 32, PIECES = [0, 1] as const;
+const ROWS = 6, PIECE = 32, LINE = 64, PIECES = [0, 1] as const;
 /** Of the first eight registers, whose encodings are shorter. */
 const FOUR = 0, WEIGHT = 1, COLUMN = 2, SUMS = 4;
 const registers: { readonly [P in Pointer]: Gpr } = { x: gpr.rdi, masks: gpr.rdx, x2: gpr.rcx, y: gpr.r8, r: gpr.r9 };
@@ -35,7 +37,7 @@ export const avx2Ops = {
   fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, size: 'YMMWORD' },
 } as const satisfies { readonly [name: string]: VexOp };
 
-function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
+function assembler(f: FloatStream, form: 'binary' | 'text', following: number): PieceAssembler {
   const bytes = form === 'binary' ? byteAssembler() : undefined, text = textAssembler(f.name), asm = bytes ?? text;
   const { weights, all } = constantsOf(f), masked = usesMasks(f), sum = (row: number, piece: number): number => SUMS + 2 * row + piece;
   let weight = 0, other = weights, base: { readonly pointer: Pointer; readonly origin: number } | undefined;
@@ -52,10 +54,17 @@ function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
     asm.lea(gpr.rax, from, base.origin);
     return both(gpr.rax, -128);
   };
+  const ahead = f.start?.residual ? (f.sources.includes(1) ? undefined : gpr.rcx) : gpr.r9, products = f.weights.length;
+  const linesPerTile = ahead === undefined ? 0 : Math.ceil(following / LINE / f.tiles);
+  let fetched = 0, due = 0;
+  const fetch = (): void => asm.prefetch(ahead!, LINE * (fetched++ - 2), 2);
   const constant = (): VexOperand => ({ label: 'weights', addend: 4 * other++ });
 
   return {
-    enter() { if (masked) asm.scratch(gpr.r11); },
+    enter() {
+      if (masked) asm.scratch(gpr.r11);
+      if (linesPerTile) asm.leaLabel(ahead!, 'end', 2 * LINE);
+    },
     leave() {
       asm.zeroUpper();
       asm.ret();
@@ -63,9 +72,11 @@ function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
       asm.label('weights');
       asm.words(all);
       asm.align('zero');
-      if (!masked) return;
-      asm.label('bits');
-      asm.words(LANE_BITS);
+      if (masked) {
+        asm.label('bits');
+        asm.words(LANE_BITS);
+      }
+      asm.label('end');
     },
     tile() { asm.label('tile'); },
     pass() {
@@ -76,6 +87,7 @@ function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
     },
     nextPass() { /* there is one */ },
     nextTile() {
+      if (linesPerTile) asm.addImmediate(ahead!, LINE * linesPerTile);
       asm.decrement(gpr.rsi);
       asm.jumpNotZero('tile');
     },
@@ -111,6 +123,7 @@ function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
         if (weight % 4 === 0) asm.vex(avx2Ops.broadcastFour, FOUR, 0, at(gpr.r10, 4 * (weight % WEIGHTS_IN_REACH - MIDDLE_WEIGHT)));
         asm.vex(avx2Ops.shuffle, WEIGHT, FOUR, FOUR, 0x55 * (weight % 4));
         for (const p of PIECES) asm.vex(avx2Ops.fma, sum(f.rowOf[i]!, p), WEIGHT, inMemory ? places[p] : COLUMN + p);
+        for (due += linesPerTile; due >= products; due -= products) fetch();
       }
     },
     bound(op, rows) {
@@ -123,4 +136,4 @@ function assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler {
   };
 }
 
-export const avx2: PieceMachine = { name: 'avx2', processor: 'x86-64', rows: ROWS, passes: 1, assembler };
+export const avx2: PieceMachine = { name: 'avx2', processor: 'x86-64', rows: ROWS, passes: 1, fetchesBeyond: 512 << 10, assembler };

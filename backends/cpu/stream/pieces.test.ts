@@ -29,6 +29,7 @@ const hasArm = hasTool('aarch64-linux-gnu-gcc') && hasTool('qemu-aarch64');
 const forms: readonly Form[] = [
   { machine: avx2, cc: 'gcc', able: hasAvx2 && hasTool('gcc'), asText: false, build: guardedLibrary },
   { machine: avx2, cc: 'clang', able: hasAvx2 && hasTool('clang'), asText: true, build: guardedLibrary },
+  { machine: { ...avx2, name: 'avx2 that fetches ahead', fetchesBeyond: 0 }, cc: 'gcc', able: hasAvx2 && hasTool('gcc'), asText: false, build: guardedLibrary },
   { machine: neon, cc: 'aarch64-linux-gnu-gcc', able: hasArm, asText: true, build: guardedProgram },
 ];
 
@@ -96,8 +97,9 @@ describe.each(forms)('$machine.name, $cc, as text: $asText', ({ machine, cc, abl
 });
 
 const assembler = hasTool('gcc') && hasTool('objcopy') && hasAvx2;
-test.skipIf(!assembler)('bytes are what the assembler makes of the text', () => {
-  const functions = functionsFor(avx2), { bytes, symbols, text } = encodePieces(avx2, functions), file = join(folder, 'code.S');
+test.skipIf(!assembler).each([Infinity, 0])('bytes are what the assembler makes of the text, fetching beyond %s', (fetchesBeyond) => {
+  const functions = functionsFor(avx2), { bytes, symbols, text } = encodePieces({ ...avx2, fetchesBeyond }, functions), file = join(folder, 'code.S');
+  expect(text(0).includes('prefetcht1')).toBe(fetchesBeyond === 0);
   writeFileSync(file, assemblyFile({ machine: 'x86-64', functions, body: text }, ['test']));
   execFileSync('gcc', ['-c', file, '-o', join(folder, 'code.o')]);
   execFileSync('objcopy', ['-O', 'binary', '-j', '.text', join(folder, 'code.o'), join(folder, 'code.bin')]);

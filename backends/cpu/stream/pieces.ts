@@ -9,7 +9,7 @@
  */
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
 import { isPermute, type Routine } from '../../../compiler/kir/routine.js';
-import { streamLanes, type FloatStream } from '../../../compiler/kir/stream.js';
+import { productsOf, streamLanes, type FloatStream } from '../../../compiler/kir/stream.js';
 import { streamRegion, type StreamSymbol } from './region.js';
 
 /** Arguments that a function goes on from, one tile to the next. */
@@ -53,12 +53,16 @@ export interface PieceMachine {
   readonly rows: number;
   /** How often the code runs for a tile. */
   readonly passes: number;
-  /** A writer for one function. @param form `binary` where the machine has an encoder */
-  assembler(f: FloatStream, form: 'binary' | 'text'): PieceAssembler;
+  /** Bytes of code of a model from which on its functions fetch the next one's while they compute; not there: they never do. */
+  readonly fetchesBeyond?: number;
+  /** A writer for one function. @param form `binary` where the machine has an encoder; `following`: bytes of the function behind it to fetch in all tiles */
+  assembler(f: FloatStream, form: 'binary' | 'text', following: number): PieceAssembler;
 }
 
 /** Weights are read in fours. */
 const GROUP = 4;
+/** Code and weights, about. */
+const BYTES_PER_PRODUCT = 27;
 
 /** The weights, filled up to whole groups, then biases and finite bounds in the order of use. */
 export function constantsOf(f: FloatStream): { readonly weights: number; readonly all: Float32Array } {
@@ -88,23 +92,30 @@ export interface EncodedPieces {
  * @throws NodeProblem SPC9008 where the machine cannot run one
  */
 export function encodePieces(machine: PieceMachine, functions: readonly Routine[]): EncodedPieces {
-  const codes = functions.map((f) => writePieces(machine, f, 'binary')), parts = codes.flatMap((c) => ('bytes' in c ? [c.bytes] : []));
+  const total = BYTES_PER_PRODUCT * functions.reduce((n, f) => n + (isPermute(f) ? 0 : productsOf(f)), 0), fetches = total > (machine.fetchesBeyond ?? Infinity);
+  const codes = new Array<PieceCode>(functions.length), following = (i: number): number => {
+    const next = fetches ? codes[i + 1] : undefined;
+    return next && 'bytes' in next ? next.bytes.length : 0;
+  };
+  // the length of a function depends on how much it fetches, which is the length of the next one: from the last to the first
+  for (let i = functions.length - 1; i >= 0; i--) codes[i] = writePieces(machine, functions[i]!, 'binary', following(i));
+  const parts = codes.flatMap((c) => ('bytes' in c ? [c.bytes] : []));
   return {
     ...(parts.length === codes.length ? streamRegion(functions, parts) : { symbols: codes.map((c, i) => ({ name: functions[i]!.name, offset: 0, size: 'bytes' in c ? c.bytes.length : c.size })) }),
     text(index) {
-      const code = codes[index]!, text = 'text' in code ? code : writePieces(machine, functions[index]!, 'text');
+      const code = codes[index]!, text = 'text' in code ? code : writePieces(machine, functions[index]!, 'text', following(index));
       return 'text' in text ? text.text : '';
     },
   };
 }
 
 /** A function with its constants. @throws NodeProblem SPC9008 where the machine cannot run it: f32 in vectors of 16 lanes only */
-export function writePieces(machine: PieceMachine, f: Routine, form: 'binary' | 'text'): PieceCode {
+export function writePieces(machine: PieceMachine, f: Routine, form: 'binary' | 'text', following = 0): PieceCode {
   if (isPermute(f)) throw new NodeProblem('SPC9008', `${f.name} permutes registers: ${machine.name} has no code for it`);
   if (f.arithmetic === 'u8s8' || streamLanes(f) !== 16) throw new NodeProblem('SPC9008', `stream function ${f.name} has ${f.arithmetic ?? 'f32'} in ${streamLanes(f)} lanes, ${machine.name} has f32 in 16`);
   const rows = f.rows.length, { start, finish, steps } = f;
   if (rows > machine.rows) throw new NodeProblem('SPC9008', `stream function ${f.name} has ${rows} rows, ${machine.name} has registers for ${machine.rows}`);
-  const asm = machine.assembler(f, form);
+  const asm = machine.assembler(f, form, following);
   const each = (write: (row: number) => void): void => { for (let row = 0; row < rows; row++) write(row); };
   asm.enter(rows);
   asm.tile();

@@ -88,8 +88,10 @@ interface AddressOp {
 export const addressOps = {
   lea: { mnemonic: 'lea', opcode: [0x8d], wide: true, size: '' },
   prefetcht0: { mnemonic: 'prefetcht0', opcode: [0x0f, 0x18], wide: false, size: 'BYTE PTR ' },
+  prefetcht1: { mnemonic: 'prefetcht1', opcode: [0x0f, 0x18], wide: false, size: 'BYTE PTR ' },
 } as const satisfies { readonly [name: string]: AddressOp };
-const PREFETCHT0 = 1;
+/** Into which cache. */
+const prefetches = { 1: addressOps.prefetcht0, 2: addressOps.prefetcht1 } as const;
 
 /** Lanes in which two vectors have a common bit. */
 const testOp: VectorOp = { mnemonic: 'vptestmd', map: 2, prefix: 1, opcode: 0x27, operands: 3, memory: 'vector' };
@@ -124,7 +126,8 @@ export interface Assembler {
   lea(reg: Gpr, base: Gpr, displacement: number): void;
   /** The address of a label, defined later, plus a number of bytes. */
   leaLabel(reg: Gpr, label: string, addend: number): void;
-  prefetch(base: Gpr, displacement: number): void;
+  /** @param cache the first one, which is what is meant where none is named, or the second */
+  prefetch(base: Gpr, displacement: number, cache?: 1 | 2): void;
   addImmediate(reg: Gpr, value: number): void;
   /** The address of 64 bytes, at a multiple of 64, among the 128 below the stack pointer that a function may use. */
   scratch(reg: Gpr): void;
@@ -248,7 +251,7 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
       patches.push({ label, at, addend });
       word(0);
     },
-    prefetch: (base, displacement) => address(addressOps.prefetcht0, PREFETCHT0, base, displacement),
+    prefetch: (base, displacement, cache = 1) => address(prefetches[cache], cache, base, displacement),
     addImmediate(reg, value) {
       reserve(LONGEST);
       bytes[at++] = 0x48 | reg >> 3;
@@ -342,7 +345,7 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
     shiftRight: (reg, rm, count) => put(shiftOp.mnemonic, `${register}${reg}`, `${register}${rm}`, String(count)),
     lea: (reg, base, displacement) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, at(base, displacement)),
     leaLabel: (reg, label, addend) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, `[rip+${name(label)}${signed(addend)}]`),
-    prefetch: (base, displacement) => put(addressOps.prefetcht0.mnemonic, `${addressOps.prefetcht0.size}${at(base, displacement)}`),
+    prefetch: (base, displacement, cache = 1) => put(prefetches[cache].mnemonic, `${prefetches[cache].size}${at(base, displacement)}`),
     addImmediate: (reg, value) => put('add', gprNames.get(reg)!, String(value)),
     scratch(reg) {
       put('mov', gprNames.get(reg)!, 'rsp');
