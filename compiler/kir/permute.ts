@@ -8,7 +8,7 @@
  *       for each step: acc[l] += w[l] * block[source[l]][column[l]]
  *
  * Which blocks a step reads is the same for all groups of a function: it is in the code, which stays in the first cache. What differs is data: for
- * each lane and step a weight, five bits (which of two sources, and its column), and where there are more than two sources one that tells pairs of
+ * each lane and step a weight (f32; or bf16, two steps in a word), five bits (which of two sources, and its column), and where there are more than two sources one that tells pairs of
  * them apart.
  */
 
@@ -35,9 +35,12 @@ export interface PermuteFunction {
   /** Registers that hold blocks: block b is in register b mod `registers` from its load to that of another one. */
   readonly registers: number;
   readonly steps: readonly PermuteStep[];
+  readonly weights: PermuteWeights;
   /** Lanes whose weight is zero are left out, whatever x is there: what 0 times infinity would spoil. */
   readonly masked: boolean;
 }
+
+export type PermuteWeights = 'f32' | 'bf16';
 
 export interface PermuteStep {
   /** Blocks to load before. */
@@ -46,37 +49,42 @@ export interface PermuteStep {
   readonly sources: readonly number[];
 }
 
-/** Where the words of a step are among those of a group: its first weight, its first index and how far to the left that is, and its mask in halves of words. */
+/** Where the words of a step are among those of a group: its first weight and which half of the word that is (0: the lower one, or all of it), its first index and how far to the left that is, and its mask in halves of words. */
 export interface WordPlaces {
   readonly weights: number;
+  readonly half: 0 | 1;
   readonly indices: number;
   readonly shift: number;
   readonly mask: number;
 }
 
-/** The words of one group: masks where a step has more than two sources, then for every six steps a vector of indices and one of weights for each. */
-export function groupWords(steps: readonly PermuteStep[]): { readonly length: number; readonly places: readonly WordPlaces[] } {
-  const masks = steps.some((s) => s.sources.length > 2) ? Math.ceil(steps.length / MASKS_PER_VECTOR) : 0;
+/** The words of one group: masks where a step has more than two sources, then for every six steps a vector of indices and one of weights for each, or in bf16 for each two. */
+export function groupWords(steps: readonly PermuteStep[], weights: PermuteWeights): { readonly length: number; readonly places: readonly WordPlaces[] } {
+  const perVector = weights === 'bf16' ? 2 : 1, masks = steps.some((s) => s.sources.length > 2) ? Math.ceil(steps.length / MASKS_PER_VECTOR) : 0;
   return {
-    length: PERMUTE_LANES * (masks + steps.length + Math.ceil(steps.length / INDICES_PER_WORD)),
+    length: PERMUTE_LANES * (masks + Math.ceil(steps.length / perVector) + Math.ceil(steps.length / INDICES_PER_WORD)),
     places: steps.map((_, t): WordPlaces => {
-      const six = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, indices = (masks + six * (INDICES_PER_WORD + 1)) * PERMUTE_LANES;
-      return { indices, weights: indices + (1 + own) * PERMUTE_LANES, shift: own * INDEX_BITS, mask: t };
+      const six = Math.floor(t / INDICES_PER_WORD), own = t % INDICES_PER_WORD, indices = (masks + six * (INDICES_PER_WORD / perVector + 1)) * PERMUTE_LANES;
+      return { indices, weights: indices + (1 + Math.floor(own / perVector)) * PERMUTE_LANES, half: own % perVector ? 1 : 0, shift: own * INDEX_BITS, mask: t };
     }),
   };
 }
 
 /** Runs a permute function: what the emitted forms must agree with (sums of two halves, products rounded with the sum). */
 export function interpretPermute(f: PermuteFunction, x: Float32Array, words: Uint32Array, sums: Float32Array, groups: number): void {
-  const lanes = PERMUTE_LANES, floats = new Float32Array(words.buffer, words.byteOffset, words.length), { length, places } = groupWords(f.steps);
+  const lanes = PERMUTE_LANES, { length, places } = groupWords(f.steps, f.weights), bits = new Uint32Array(1), float = new Float32Array(bits.buffer);
+  const weightAt = (word: number, half: 0 | 1): number => {
+    bits[0] = f.weights === 'f32' ? words[word]! : half === 0 ? words[word]! << 16 : words[word]! & 0xffff0000;
+    return float[0]!;
+  };
   const held = new Int32Array(f.registers).fill(-1);
   for (let g = 0; g < groups; g++) {
     const acc = new Float32Array(2 * lanes);
     f.steps.forEach(({ loads, sources }, t) => {
       for (const b of loads) held[b % f.registers] = b;
-      const { weights, indices, shift, mask } = places[t]!, pairs = sources.length > 2 ? words[g * length + (mask >> 1)]! >>> 16 * (mask & 1) : 0;
+      const { weights, half, indices, shift, mask } = places[t]!, pairs = sources.length > 2 ? words[g * length + (mask >> 1)]! >>> 16 * (mask & 1) : 0;
       for (let l = 0; l < lanes; l++) {
-        const w = floats[g * length + weights + l]!, index = words[g * length + indices + l]! >>> shift & 31;
+        const w = weightAt(g * length + weights + l, half), index = words[g * length + indices + l]! >>> shift & 31;
         // a third source is in the place of both of the second pair
         const pair = pairs >> l & 1, second = index >> 4;
         const source = sources.length === 1 ? 0 : pair === 0 ? second : sources.length === 3 ? 2 : 2 + second;

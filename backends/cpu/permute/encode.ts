@@ -2,16 +2,16 @@
  * Permute functions as AVX-512 code.
  *
  * Registers: arguments in rdi (x), rsi (words), rdx (sums), rcx (groups left); r8 somewhere among a group's masks. zmm0 and zmm1 hold the sums of
- * even and odd steps, zmm2 indices, zmm3 what they select, zmm4 indices of six steps; the others hold blocks. That steps use the
- * same registers costs nothing: the processor renames them.
+ * even and odd steps, zmm2 indices and then weights, zmm3 what indices select, zmm4 indices of six steps; where weights are bf16, zmm5 those of two steps
+ * and zmm6 ones in the upper half of every word; the others hold blocks. That steps use the same registers costs nothing: the processor renames them.
  */
 import { groupWords, MOST_SOURCES, PERMUTE_LANES, type PermuteFunction } from '../../../compiler/kir/permute.js';
 import { NodeProblem } from '../../../compiler/diagnostics/diagnostic.js';
 import { gpr, vectorOps, type Assembler } from '../stream/x86.js';
 
-const EVEN = 0, INDEX = 2, TAKEN = 3, PACKED = 4;
-/** Blocks that registers hold. */
-export const BLOCK_REGISTERS = 32 - (PACKED + 1);
+const EVEN = 0, INDEX = 2, TAKEN = 3, PACKED = 4, PAIR = 5, UPPER = 6;
+/** Blocks that registers hold, by the type of weights. */
+export const blockRegisters = { f32: 32 - (PACKED + 1), bf16: 32 - (UPPER + 1) } as const;
 /** Masks: lanes of the second pair of sources, of the first, of weights that count, of the last block. */
 const SECOND_PAIR = 1, FIRST_PAIR = 2, COUNTED = 3, LAST_BLOCK = 4;
 const LINE = 64;
@@ -20,9 +20,9 @@ const LINES_IN_REACH = 128, MASKS_IN_REACH = 128;
 
 /** Writes a function and the constants behind it. */
 export function writePermute(asm: Assembler, f: PermuteFunction): void {
-  if (f.registers > BLOCK_REGISTERS) throw new NodeProblem('SPC9008', `permute function ${f.name} keeps ${f.registers} blocks, there are registers for ${BLOCK_REGISTERS}`);
+  if (f.registers > blockRegisters[f.weights]) throw new NodeProblem('SPC9008', `permute function ${f.name} keeps ${f.registers} blocks, there are registers for ${blockRegisters[f.weights]}`);
   if (f.steps.some((s) => s.sources.length < 1 || s.sources.length > MOST_SOURCES)) throw new NodeProblem('SPC9008', `permute function ${f.name} has a step without sources, or with more than ${MOST_SOURCES}`);
-  const { length, places } = groupWords(f.steps), lastBlock = Math.ceil(f.columns / PERMUTE_LANES) - 1, rest = f.columns % PERMUTE_LANES;
+  const { length, places } = groupWords(f.steps, f.weights), lastBlock = Math.ceil(f.columns / PERMUTE_LANES) - 1, rest = f.columns % PERMUTE_LANES;
   const register = (block: number): number => 32 - f.registers + block % f.registers;
   const load = (block: number): void => asm.memory(vectorOps.load, register(block), 0, gpr.rdi, LINE * block, rest > 0 && block === lastBlock ? LAST_BLOCK : 0);
   /** Blocks that stay for all groups are loaded once. */
@@ -31,6 +31,10 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
   if (rest > 0) {
     asm.leaLabel(gpr.rax, 'last', 0);
     asm.loadMask(LAST_BLOCK, gpr.rax, 0);
+  }
+  if (f.weights === 'bf16') {
+    asm.leaLabel(gpr.rax, 'upper', 0);
+    asm.memory(vectorOps.broadcast, UPPER, 0, gpr.rax, 0, 0);
   }
   if (stay) for (const { loads } of f.steps) loads.forEach(load);
   asm.label('group');
@@ -48,10 +52,10 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
   };
   f.steps.forEach(({ loads, sources }, t) => {
     loadsOf(loads);
-    const { weights, indices, shift, mask } = places[t]!, [a, b, c, d] = sources.map(register), sum = EVEN + t % 2;
+    const { weights, half, indices, shift, mask } = places[t]!, [a, b, c, d] = sources.map(register), sum = EVEN + t % 2;
     const index = shift === 0 ? PACKED : INDEX;
     if (shift === 0) asm.memory(vectorOps.load, PACKED, 0, gpr.rsi, line(indices), 0);
-    else asm.shiftRight(INDEX, PACKED, shift);
+    else asm.shift('right', INDEX, PACKED, shift);
     if (sources.length === 1) asm.register(vectorOps.permute, TAKEN, index, a!, 0);
     else {
       asm.register(vectorOps.move, TAKEN, 0, index, 0);
@@ -65,10 +69,14 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
         if (sources.length === 3) asm.register(vectorOps.permute, TAKEN, index, c!, SECOND_PAIR);
       }
     }
-    if (f.masked) {
-      asm.memory(vectorOps.load, INDEX, 0, gpr.rsi, line(weights), 0);
-      asm.testBits(COUNTED, INDEX, INDEX);
-      asm.register(vectorOps.fmaVector, sum, TAKEN, INDEX, COUNTED);
+    if (f.masked || f.weights === 'bf16') {
+      if (f.weights === 'f32') asm.memory(vectorOps.load, INDEX, 0, gpr.rsi, line(weights), 0);
+      else if (half === 0) {
+        asm.memory(vectorOps.load, PAIR, 0, gpr.rsi, line(weights), 0);
+        asm.shift('left', INDEX, PAIR, 16);
+      } else asm.register(vectorOps.and, INDEX, PAIR, UPPER, 0);
+      if (f.masked) asm.testBits(COUNTED, INDEX, INDEX);
+      asm.register(vectorOps.fmaVector, sum, TAKEN, INDEX, f.masked ? COUNTED : 0);
     } else asm.memory(vectorOps.fmaVector, sum, TAKEN, gpr.rsi, line(weights), 0);
   });
   const words = length / PERMUTE_LANES;
@@ -84,6 +92,10 @@ export function writePermute(asm: Assembler, f: PermuteFunction): void {
   if (rest > 0) {
     asm.label('last');
     asm.words(Int32Array.of((1 << rest) - 1));
-    asm.align('zero');
   }
+  if (f.weights === 'bf16') {
+    asm.label('upper');
+    asm.words(Int32Array.of(0xffff0000 | 0));
+  }
+  if (rest > 0 || f.weights === 'bf16') asm.align('zero');
 }

@@ -62,7 +62,7 @@ test.skipIf(!canAssemble)('tests, shifts and masks with all registers', () => {
       for (const v of allVectors) asm.testBits(mask, v, 31 - v);
       for (const of of masks) asm.notMask(mask, of);
     }
-    for (const reg of allVectors) for (const rm of allVectors) asm.shiftRight(reg, rm, reg);
+    for (const reg of allVectors) for (const rm of allVectors) { asm.shift('right', reg, rm, reg); asm.shift('left', reg, rm, reg); }
   });
 });
 

@@ -58,7 +58,7 @@ export interface VectorOp {
   readonly merges?: true;
 }
 
-/** f32 (vpxord: any, vpdpbusd: i32 += four u8 x four s8, AVX512_VNNI) vector instructions, the last operand in memory or a register. */
+/** f32 (vpxord, vpandd: any, vpdpbusd: i32 += four u8 x four s8, AVX512_VNNI) vector instructions, the last operand in memory or a register. */
 export const vectorOps = {
   fma: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'broadcast' },
   fmaVector: { mnemonic: 'vfmadd231ps', map: 2, prefix: 1, opcode: 0xb8, operands: 3, memory: 'vector', merges: true },
@@ -71,6 +71,7 @@ export const vectorOps = {
   add: { mnemonic: 'vaddps', map: 1, prefix: 0, opcode: 0x58, operands: 3, memory: 'vector' },
   max: { mnemonic: 'vmaxps', map: 1, prefix: 0, opcode: 0x5f, operands: 3, memory: 'vector' },
   min: { mnemonic: 'vminps', map: 1, prefix: 0, opcode: 0x5d, operands: 3, memory: 'vector' },
+  and: { mnemonic: 'vpandd', map: 1, prefix: 1, opcode: 0xdb, operands: 3, memory: 'vector' },
   move: { mnemonic: 'vmovaps', map: 1, prefix: 0, opcode: 0x28, operands: 2, memory: 'vector' },
   xor: { mnemonic: 'vpxord', map: 1, prefix: 1, opcode: 0xef, operands: 3, memory: 'vector' },
 } as const satisfies { readonly [name: string]: VectorOp };
@@ -96,8 +97,9 @@ const prefetches = { 1: addressOps.prefetcht0, 2: addressOps.prefetcht1 } as con
 /** Lanes in which two vectors have a common bit. */
 const testOp: VectorOp = { mnemonic: 'vptestmd', map: 2, prefix: 1, opcode: 0x27, operands: 3, memory: 'vector' };
 /** Words shifted by a constant, which follows; the destination is where another instruction has its second operand. */
-const shiftOp: VectorOp = { mnemonic: 'vpsrld', map: 1, prefix: 1, opcode: 0x72, operands: 3, memory: 'vector' };
-const SHIFT_RIGHT = 2;
+const shiftOp: VectorOp = { mnemonic: 'vps', map: 1, prefix: 1, opcode: 0x72, operands: 3, memory: 'vector' };
+/** Directions: part of the opcode, and how the mnemonic ends. */
+const shifts = { right: { part: 2, ends: 'rld' }, left: { part: 6, ends: 'lld' } } as const;
 
 /** A vector instruction of AVX2 on ymm registers; its last operand is a register or memory, where `size` names what it reads or writes. */
 export interface VexOp extends Pick<VectorOp, 'mnemonic' | 'map' | 'prefix' | 'opcode' | 'operands' | 'stores'> {
@@ -121,8 +123,8 @@ export interface Assembler {
   testBits(mask: number, v: number, rm: number): void;
   /** The lanes that are not in another mask, of 16. */
   notMask(mask: number, of: number): void;
-  /** reg = rm, each word shifted right by `count`. */
-  shiftRight(reg: number, rm: number, count: number): void;
+  /** reg = rm, each word shifted by `count`. */
+  shift(direction: keyof typeof shifts, reg: number, rm: number, count: number): void;
   lea(reg: Gpr, base: Gpr, displacement: number): void;
   /** The address of a label, defined later, plus a number of bytes. */
   leaLabel(reg: Gpr, label: string, addend: number): void;
@@ -236,10 +238,11 @@ export function byteAssembler(lanes: StreamLanes = 16): ByteAssembler {
       reserve(LONGEST);
       bytes[at++] = 0xc5; bytes[at++] = 0xf8; bytes[at++] = 0x44; bytes[at++] = 0xc0 | mask << 3 | of;
     },
-    shiftRight(reg, rm, count) {
+    shift(direction, reg, rm, count) {
+      const { part } = shifts[direction];
       reserve(LONGEST);
-      evex(shiftOp, SHIFT_RIGHT, reg, rm & 16, rm & 8, 0, false);
-      bytes[at++] = 0xc0 | SHIFT_RIGHT << 3 | (rm & 7);
+      evex(shiftOp, part, reg, rm & 16, rm & 8, 0, false);
+      bytes[at++] = 0xc0 | part << 3 | (rm & 7);
       bytes[at++] = count;
     },
     lea: (reg, base, displacement) => address(addressOps.lea, reg, base, displacement),
@@ -342,7 +345,7 @@ export function textAssembler(symbol: string, lanes: StreamLanes = 16): TextAsse
     loadMask: (mask, base, displacement) => put('kmovw', `k${mask}`, `WORD PTR ${at(base, displacement)}`),
     testBits: (mask, v, rm) => put(testOp.mnemonic, `k${mask}`, `${register}${v}`, `${register}${rm}`),
     notMask: (mask, of) => put('knotw', `k${mask}`, `k${of}`),
-    shiftRight: (reg, rm, count) => put(shiftOp.mnemonic, `${register}${reg}`, `${register}${rm}`, String(count)),
+    shift: (direction, reg, rm, count) => put(`${shiftOp.mnemonic}${shifts[direction].ends}`, `${register}${reg}`, `${register}${rm}`, String(count)),
     lea: (reg, base, displacement) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, at(base, displacement)),
     leaLabel: (reg, label, addend) => put(addressOps.lea.mnemonic, gprNames.get(reg)!, `[rip+${name(label)}${signed(addend)}]`),
     prefetch: (base, displacement, cache = 1) => put(prefetches[cache].mnemonic, `${prefetches[cache].size}${at(base, displacement)}`),

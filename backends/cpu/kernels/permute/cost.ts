@@ -1,16 +1,17 @@
 /** Predicted time of a product in permute form, and how many steps of how many sources make it least. */
-import { INDICES_PER_WORD, PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
+import { INDICES_PER_WORD, PERMUTE_LANES, type PermuteWeights } from '../../../../compiler/kir/permute.js';
 import type { Isa } from '../../isa.js';
-import { BLOCK_REGISTERS } from '../../permute/encode.js';
+import { blockRegisters } from '../../permute/encode.js';
 import type { SparseRows } from '../sparse-rows.js';
 import { placeWeights, visitsOf } from './placement.js';
 import { schedule } from './schedule.js';
 
 /**
  * Cycles of a step of one to four sources where words come from the second cache, and from beyond. Fitted to layers of 512 to 2048 columns on Zen 4, which
- * starts one 512-bit permutation and one multiply-add a cycle on common ports: up to two sources the words bind (75 bytes a step), with more the ports.
+ * starts one 512-bit permutation and one multiply-add a cycle on common ports: up to two sources the words bind (75 bytes a step), with more the ports;
+ * of bf16 weights, which are 43 bytes and an operation more, the ports.
  */
-const NEAR_STEP = [0, 2.3, 2.35, 2.9, 3.2], FAR_STEP = [0, 2.75, 2.8, 3.3, 3.45];
+const STEP = { f32: { near: [0, 2.3, 2.35, 2.9, 3.2], far: [0, 2.75, 2.8, 3.3, 3.45] }, bf16: { near: [0, 2, 2, 2.7, 3], far: [0, 2.3, 2.3, 3.05, 3.15] } } as const;
 /** Bytes of words that stay in the second cache. */
 const SECOND_CACHE = 700_000;
 /** Cycles of a weight that is not in a step; of a row's result; of a call. */
@@ -65,15 +66,15 @@ export interface PermuteCost {
 }
 
 /** The best shape, by trying all on a few groups, and what a product of `batch` vectors takes in it. */
-export function permuteCost(isa: Isa, m: SparseRows, batch: number): PermuteCost | undefined {
+export function permuteCost(isa: Isa, m: SparseRows, batch: number, type: PermuteWeights): PermuteCost | undefined {
   const groups = Array.from({ length: m.groups }, (_, g) => g).filter((g) => m.most[g]! > 0);
   const tried = Array.from({ length: Math.min(TRIED, groups.length) }, (_, i) => groups[Math.floor(((i + 1) * groups.length) / (TRIED + 1))]!);
   const total = m.most.reduce((n, s) => n + s, 0);
   const options = SHAPES.map((shape): PermuteCost => {
-    const words = total * shape.ratio * PERMUTE_LANES * 4 * (1 + 1 / INDICES_PER_WORD), table = words <= SECOND_CACHE ? NEAR_STEP : FAR_STEP;
+    const words = total * shape.ratio * PERMUTE_LANES * 4 * ((type === 'bf16' ? 0.5 : 1) + 1 / INDICES_PER_WORD), table = STEP[type][words <= SECOND_CACHE ? 'near' : 'far'];
     let own = 0, weights = 0;
     for (const g of tried) {
-      const { loose, loads } = tryShape(m, g, shape, BLOCK_REGISTERS);
+      const { loose, loads } = tryShape(m, g, shape, blockRegisters[type]);
       own += stepsOf(m.most[g]!, shape) * stepCycles(table, shape.sources) + loose * LOOSE_WEIGHT + loads * LOAD;
       weights += m.most[g]!;
     }

@@ -1,6 +1,6 @@
 /** A product as permute functions, the words that they read, and the weights that have no place in them. */
-import { groupWords, PERMUTE_LANES, type PermuteFunction, type PermuteStep } from '../../../../compiler/kir/permute.js';
-import { BLOCK_REGISTERS } from '../../permute/encode.js';
+import { groupWords, PERMUTE_LANES, type PermuteFunction, type PermuteStep, type PermuteWeights } from '../../../../compiler/kir/permute.js';
+import { blockRegisters } from '../../permute/encode.js';
 import { blocksOf, demandOf, stepsOf, type Shape } from './cost.js';
 import type { SparseRows } from '../sparse-rows.js';
 import { placeWeights, visitsOf } from './placement.js';
@@ -16,6 +16,7 @@ export interface PermutePart {
 }
 
 export interface PackedProduct {
+  readonly type: PermuteWeights;
   readonly parts: readonly PermutePart[];
   readonly words: Uint32Array;
   /** Weights without a step: the lane of their row among all groups', their column and they themselves. */
@@ -41,23 +42,23 @@ export function partition(steps: readonly number[]): { readonly first: number; r
   return parts;
 }
 
-export function packProduct(m: SparseRows, shape: Shape): PackedProduct {
-  const registers = BLOCK_REGISTERS, lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
+export function packProduct(m: SparseRows, shape: Shape, type: PermuteWeights): PackedProduct {
+  const registers = blockRegisters[type], lanes = PERMUTE_LANES, bits = new Uint32Array(m.weights.buffer, m.weights.byteOffset, m.weights.length);
   let offset = 0;
   const parts = partition(Array.from(m.most, (most) => stepsOf(most, shape))).map(({ first, groups, steps }): PermutePart => {
     const part = { first, groups, steps: schedule(demandOf(m, first, first + groups), { steps, sources: shape.sources, registers }).filter((s) => s.sources.length > 0), offset };
-    offset += groups * groupWords(part.steps).length;
+    offset += groups * groupWords(part.steps, type).length;
     return part;
   });
   const words = new Uint32Array(offset), loose: number[] = [];
   for (const part of parts) {
-    const visits = visitsOf(part.steps, Math.ceil(m.columns / lanes)), { length, places } = groupWords(part.steps);
+    const visits = visitsOf(part.steps, Math.ceil(m.columns / lanes)), { length, places } = groupWords(part.steps, type);
     for (let lane = part.first * lanes; lane < (part.first + part.groups) * lanes; lane++) {
       const base = part.offset + (Math.floor(lane / lanes) - part.first) * length + lane % lanes, start = m.starts[lane]!, left = new Set(Array.from({ length: m.starts[lane + 1]! - start }, (_, i) => i));
       placeWeights(blocksOf(m, lane), visits).forEach((w, t) => {
         if (w < 0) return;
         const { sources } = part.steps[t]!, column = m.columnOf[start + w]!, source = sources.indexOf(Math.floor(column / lanes)), index = source % 2 * lanes + column % lanes, at = places[t]!;
-        words[base + at.weights] = bits[start + w]!;
+        words[base + at.weights]! |= type === 'f32' ? bits[start + w]! : bits[start + w]! >>> 16 << 16 * at.half;
         words[base + at.indices]! |= index << at.shift;
         if (source >= 2) words[base - lane % lanes + (at.mask >> 1)]! |= 1 << 16 * (at.mask & 1) + lane % lanes;
         left.delete(w);
@@ -69,11 +70,11 @@ export function packProduct(m: SparseRows, shape: Shape): PackedProduct {
   const laneOf = new Uint32Array(m.weights.length);
   for (let lane = 0; lane < m.rowOf.length; lane++) laneOf.fill(lane, m.starts[lane], m.starts[lane + 1]);
   loose.sort((a, b) => m.columnOf[a]! - m.columnOf[b]! || a - b);
-  return { parts, words, loose: { lanes: Uint32Array.from(loose, (i) => laneOf[i]!), columns: Uint32Array.from(loose, (i) => m.columnOf[i]!), weights: Float32Array.from(loose, (i) => m.weights[i]!) } };
+  return { type, parts, words, loose: { lanes: Uint32Array.from(loose, (i) => laneOf[i]!), columns: Uint32Array.from(loose, (i) => m.columnOf[i]!), weights: Float32Array.from(loose, (i) => m.weights[i]!) } };
 }
 
 /** The function of a part. @param masked for x with infinities or NaN */
-export const permuteFunction = (m: SparseRows, part: PermutePart, masked: boolean, name: string, title: string): PermuteFunction => ({
-  kind: 'permute', name, columns: m.columns, registers: BLOCK_REGISTERS, steps: part.steps, masked,
+export const permuteFunction = (m: SparseRows, part: PermutePart, weights: PermuteWeights, masked: boolean, name: string, title: string): PermuteFunction => ({
+  kind: 'permute', name, columns: m.columns, registers: blockRegisters[weights], steps: part.steps, weights, masked,
   doc: [`${title}: ${part.groups} groups of ${PERMUTE_LANES} rows in ${part.steps.length} steps${masked ? ', zero weights left out' : ''}`],
 });

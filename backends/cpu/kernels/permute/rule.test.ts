@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileModel, type CompileResult } from '../../../../compiler/driver.js';
 import { packageRoot } from '../../../../compiler/emit/runtime-files.js';
+import { isBf16, roundedToBf16 } from '../../../../compiler/ir/bf16.js';
 import { tensorOf, toNumbers, type DenseTensor } from '../../../../compiler/ir/tensor.js';
-import { interpretPermute, PERMUTE_LANES } from '../../../../compiler/kir/permute.js';
+import { interpretPermute, PERMUTE_LANES, type PermuteWeights } from '../../../../compiler/kir/permute.js';
 import { buildObjects, linkDriver, runDriver, type NativeOptions } from '../../../../test/support/native.js';
 import { node, onnxModel } from '../../../../test/support/onnx-builder.js';
 import { hasTool } from '../../../../test/support/processes.js';
@@ -32,7 +33,7 @@ function matrix(name: string, rows: number, columns: number, batch: number, dens
   return { name, rows, columns, batch, weights: Float32Array.from({ length: rows * columns }, (_, i) => (random.next() < share[i % rows]! ? random.next() * 2 - 1 : 0)) };
 }
 
-const cases: readonly Case[] = [
+const plainCases: readonly Case[] = [
   ...Array.from({ length: 14 }, (_, i) => matrix(`columns ${2 + 5 * i}`, 2 + 3 * i, 2 + 5 * i, 1 + i % 3, () => 0.4)),
   matrix('more blocks than registers', 70, 600, 2, () => 0.1), matrix('very sparse', 200, 700, 1, () => 0.01),
   matrix('empty rows', 64, 100, 1, (r) => (r % 3 ? 0 : 0.2)), matrix('full rows', 64, 520, 1, (r) => (r % 20 ? 0.05 : 1)), matrix('every other weight', 33, 47, 1, () => 0.55),
@@ -40,14 +41,19 @@ const cases: readonly Case[] = [
   { ...matrix('weights of all sizes', 32, 64, 1, () => 0.3), weights: Float32Array.from({ length: 32 * 64 }, (_, i) => (i % 3 ? 0 : [1e-44, -3e-39, 3e37, -1e30, 1, 1e-31][i % 7 % 6]!)) },
 ];
 
+const rounded = (c: Case): Case => ({ ...c, name: `${c.name}, bf16`, weights: roundedToBf16(tensorOfWeights(c)).data as Float32Array });
+const tensorOfWeights = ({ weights }: Case): DenseTensor => ({ kind: 'dense', dtype: 'f32', shape: [weights.length], data: weights });
+/** Some of them once more with weights of bf16. */
+const cases: readonly Case[] = [...plainCases, ...plainCases.filter((_, i) => i < 6 || i > 13).map(rounded)];
+
 const rowsOf = (c: Case): SparseRows => sparseRows({ window: pointWindow, group: 1, channels: c.columns, rows: c.rows, depth: c.columns, weights: c.weights }, PERMUTE_LANES);
 
 const SHAPE = { ratio: 1.1, sources: 2.5 };
 /** What the kernel computes, by the interpreter. */
 function interpreted(c: Case, x: Float32Array, masked: boolean, shape = SHAPE): Float32Array {
-  const m = rowsOf(c), { parts, words, loose } = packProduct(m, shape), sums = new Float32Array(m.rowOf.length), y = new Float32Array(c.rows);
+  const type: PermuteWeights = isBf16(tensorOfWeights(c)) ? 'bf16' : 'f32', m = rowsOf(c), { parts, words, loose } = packProduct(m, shape, type), sums = new Float32Array(m.rowOf.length), y = new Float32Array(c.rows);
   for (const [i, part] of parts.entries()) {
-    interpretPermute(permuteFunction(m, part, masked, `f${i}`, ''), x, words.subarray(part.offset), sums.subarray(part.first * PERMUTE_LANES), part.groups);
+    interpretPermute(permuteFunction(m, part, type, masked, `f${i}`, ''), x, words.subarray(part.offset), sums.subarray(part.first * PERMUTE_LANES), part.groups);
   }
   loose.lanes.forEach((lane, i) => { sums[lane]! += loose.weights[i]! * x[loose.columns[i]!]!; });
   m.rowOf.forEach((r, lane) => { if (r >= 0) y[r] = sums[lane]!; });
@@ -99,9 +105,10 @@ test('groups share a function where they need about as many steps', () => {
 });
 
 test('most weights of a random matrix find a step', () => {
-  const c = matrix('random', 256, 1024, 1, () => 0.1), m = rowsOf(c), { loose, words } = packProduct(m, { ratio: 1.1, sources: 3 });
+  const c = matrix('random', 256, 1024, 1, () => 0.1), m = rowsOf(c), { loose, words } = packProduct(m, { ratio: 1.1, sources: 3 }, 'f32'), halves = packProduct(m, { ratio: 1.1, sources: 3 }, 'bf16');
   expect(loose.weights.length).toBeLessThan(0.015 * m.weights.length);
   expect(words.length).toBeLessThan(1.45 * m.weights.length);
+  expect(halves.words.length).toBeLessThan(0.85 * m.weights.length);
 });
 
 test.each(Object.values(isas))('a single vector on $name', ({ name: cpu, streams }) => {
@@ -110,7 +117,9 @@ test.each(Object.values(isas))('a single vector on $name', ({ name: cpu, streams
     inputs: { x: { dtype: 'f32', shape: [1, columns] } }, outputs: ['y'], initializers: { w: { kind: 'dense', dtype: 'f32', shape: [columns, rows], data: weights } },
     nodes: [node('MatMul', ['x', 'w'], ['y'], {}, { name: 'product' })],
   });
-  expect(compileModel({ name: 'm', bytes }, { cpu }).plan.steps.map((s) => s.choice.kernel.split(' ')[0])).toEqual([streams.code === 'avx512' ? 'permute' : 'csr']);
+  const chosen = (weightType: 'f32' | 'bf16'): string[] => compileModel({ name: 'm', bytes }, { cpu, weightType }).plan.steps.map((s) => `${s.choice.kernel.split(' ')[0]}${s.choice.reason.includes('weights of bf16') ? ', bf16' : ''}`);
+  expect(chosen('f32')).toEqual([streams.code === 'avx512' ? 'permute' : 'csr']);
+  if (streams.code === 'avx512') expect(chosen('bf16')).toEqual(['permute, bf16']);
 });
 
 const cpu = process.arch === 'x64' && process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '', cc = ['clang', 'gcc'].find(hasTool);

@@ -1,4 +1,5 @@
 /** Sparse matrices times single vectors on AVX-512: lanes are rows, x lies in registers, and what a row needs of it is permuted into its lane. */
+import { isBf16 } from '../../../../compiler/ir/bf16.js';
 import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount, sameShape } from '../../../../compiler/ir/types.js';
 import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, mul, pointer, range, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
@@ -9,7 +10,7 @@ import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.
 import type { Isa } from '../../isa.js';
 import { sharesOf } from '../shares.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
-import { permuteCost, type Shape } from './cost.js';
+import { permuteCost } from './cost.js';
 import { sparseRows, type SparseRows } from '../sparse-rows.js';
 import { packProduct, permuteFunction, type PackedProduct } from './pack.js';
 
@@ -33,17 +34,17 @@ export function permuteRule(isa: Isa): KernelRule {
     if (typeof product === 'string') return [];
     const density = nonZeros(product) / product.weights.length;
     if (density > MOST_DENSE || density === 0) return [];
-    const m = sparseRows(product, PERMUTE_LANES), cost = permuteCost(isa, m, batch);
+    const m = sparseRows(product, PERMUTE_LANES), type = isBf16({ kind: 'dense', dtype: 'f32', shape: [m.weights.length], data: m.weights }) ? 'bf16' : 'f32', cost = permuteCost(isa, m, batch, type);
     if (!cost) return [];
     const title = node.origins[0]?.node ?? graph.name;
     return [{
       choice: {
         status: 'sparse-kernel', kernel: `permute ${cost.shape.sources}x16`,
-        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step`,
+        reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step${type === 'bf16' ? ', weights of bf16' : ''}`,
       },
       nanoseconds: cost.nanoseconds, bytes: cost.bytes,
       pack: () => new Map([[1, noWeights]]),
-      build: (k) => build(k, m, cost.shape, title, x, y),
+      build: (k) => build(k, packProduct(m, cost.shape, type), m, title, x, y),
     }];
   };
   return { name: 'permute', candidates };
@@ -66,13 +67,13 @@ function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number)
   };
 }
 
-function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: TensorRef, y: TensorRef): Stmt[] {
-  const packed = packProduct(m, shape), { parts, loose } = packed;
+function build(k: KernelBuilder, packed: PackedProduct, m: SparseRows, title: string, x: TensorRef, y: TensorRef): Stmt[] {
+  const { type, parts, loose } = packed;
   const sums = k.scratch('sums', 'f32', m.rowOf.length * elementCount(y.shape.slice(0, -1))), data = k.constant('words', words(packed.words));
   const laneOf = new Uint32Array(y.shape.at(-1)!);
   m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
   const lanes = k.constant('lanes', words(laneOf));
-  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, masked, `${masked ? 'm' : 'p'}${i}`, title));
+  const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, type, masked, `${masked ? 'm' : 'p'}${i}`, title));
   const plain = functions(false), masked = functions(true), outer = y.shape.slice(0, -1), addLoose = looseStatements(k, loose, x, sums);
   const sumsOf = (at: readonly Expr[]): Expr => mul(at.reduce<Expr>((e, i, d) => add(mul(e, outer[d]!), i), asIndex(0)), m.rowOf.length);
   // threads share the groups of each function
@@ -81,7 +82,7 @@ function build(k: KernelBuilder, m: SparseRows, shape: Shape, title: string, x: 
     const from = k.address(x, [...at, 0]), check = finiteness(k, x, from, m.columns);
     const call = (fs: readonly PermuteFunction[]): Stmt[] => fs.map((f, p) => {
       const { first, count, any } = shares[p]![0]!.within(), { offset, first: before, steps } = parts[p]!;
-      return ifStmt(any, [k.callRoutine(f, pointer(x.param, from), pointer(data, add(mul(first, groupWords(steps).length), offset)), pointer(sums, add(add(sumsOf(at), mul(first, PERMUTE_LANES)), before * PERMUTE_LANES)), count)]);
+      return ifStmt(any, [k.callRoutine(f, pointer(x.param, from), pointer(data, add(mul(first, groupWords(steps, type).length), offset)), pointer(sums, add(add(sumsOf(at), mul(first, PERMUTE_LANES)), before * PERMUTE_LANES)), count)]);
     });
     return [...check.declare, ifStmt(check.ref, call(plain), call(masked))];
   }, {});
