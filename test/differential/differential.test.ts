@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { cpuTarget } from '../../backends/cpu/target.js';
-import { blocksExperiment, canRun, experiment, fewRowsExperiment, forms, nameOf, winnersExperiment } from './experiments.js';
+import { blocksExperiment, canRun, experiment, fewExperiment, forms, nameOf, winnersExperiment } from './experiments.js';
 import { runExperiments } from './run.js';
 
 const wanted = process.env['SPC_DIFFERENTIAL_SEEDS'], range = /^(\d+)-(\d+)$/.exec(wanted ?? '')?.slice(1).map(Number);
@@ -72,13 +72,26 @@ describe('random networks give what float64 gives', () => {
   const onRows = new Set<string>(), fewRowsForms = forms.filter((f) => f.cpu === 'x86-64-v4' && f.streams === 'assembly');
   for (const [index, f] of fewRowsForms.entries()) {
     test.skipIf(!canRun(f) || range)(`few rows: ${nameOf(f)}`, async () => {
-      const outcomes = await runExperiments(mkdtempSync(join(dir, 'rows-')), seeds(4000 + 6 * index, 4006 + 6 * index).map(fewRowsExperiment), f);
+      const outcomes = await runExperiments(mkdtempSync(join(dir, 'rows-')), seeds(4000 + 6 * index, 4006 + 6 * index).map(fewExperiment('rows')), f);
       for (const o of outcomes) o.kernels.forEach((k) => onRows.add(k));
       expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);
     }, 3_600_000);
   }
   test.skipIf(range || !fewRowsForms.every(canRun))('straight-line products of few rows ran, of every width', () => {
     expect([4, 8, 16].filter((lanes) => !onRows.has(`stream ${lanes}x31 on rows`))).toEqual([]);
+  });
+
+  const onVectors = new Map<string, Set<string>>(), vectorForms = [...selectingForms, fewRowsForms[0]!];
+  for (const [index, f] of vectorForms.entries()) {
+    test.skipIf(!canRun(f) || range)(`single rows: ${nameOf(f)}`, async () => {
+      const outcomes = await runExperiments(mkdtempSync(join(dir, 'vectors-')), seeds(5000 + 10 * index, 5010 + 10 * index).map(fewExperiment('vectors')), f), kernelsOf = onVectors.get(f.cpu) ?? new Set();
+      for (const o of outcomes) o.kernels.forEach((k) => kernelsOf.add(k.split(' ')[0]!));
+      onVectors.set(f.cpu, kernelsOf);
+      expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);
+    }, 3_600_000);
+  }
+  test.skipIf(range || !vectorForms.every(canRun))('sparse products of single rows ran on every instruction set', () => {
+    for (const [cpu, kernelsOf] of onVectors) expect([...kernelsOf], cpu).toContain(cpu === 'x86-64-v4' ? 'permute' : 'csr');
   });
 
   test.skipIf(range || !selectingForms.every(canRun))('kernels for blocks of weights ran', () => {

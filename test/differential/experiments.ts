@@ -34,9 +34,9 @@ export const blocksExperiment = (seed: number): Experiment => ({
   network: randomNetwork(seed, { of: seed % 2 ? 'rows' : 'images', blocks: true, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 4 ? 'chosen' : 'mixed',
 });
 
-/** Matrices of so few rows that they fill one vector, a third of them with elements that are no numbers. */
-export const fewRowsExperiment = (seed: number): Experiment =>
-  ({ network: randomNetwork(seed, { of: 'rows', few: true, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 2 ? 'chosen' : 'mixed' });
+/** Matrices of so few rows that they fill one vector, or of single ones, a third of them with elements that are no numbers. */
+export const fewExperiment = (few: 'rows' | 'vectors') => (seed: number): Experiment =>
+  ({ network: randomNetwork(seed, { of: 'rows', few, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 2 ? 'chosen' : 'mixed' });
 
 /** The experiment of a seed: always the same. */
 export function experiment(seed: number): Experiment {

@@ -17,8 +17,8 @@ export interface NetworkKind {
   readonly of: 'images' | 'sequences' | 'rows' | 'heads';
   /** Only what is defined for NaN and infinities: sums, products, clamps. */
   readonly plain?: boolean;
-  /** Matrices of 2 to 16 rows only. */
-  readonly few?: boolean;
+  /** Matrices of 2 to 16 rows only, or of 1 to 3. */
+  readonly few?: 'rows' | 'vectors';
   readonly input?: (random: RandomSource) => number;
   /** Often only the largest elements stay: of the channels of each pixel, or of a row. */
   readonly winners?: boolean;
@@ -36,7 +36,7 @@ interface Live {
 /** Multiply-adds of one layer at most, for the float64 product to be quick. */
 const WORK = 1_500_000;
 
-export function randomNetwork(seed: number, { of: kind, plain = false, few = false, input: element, scale = 1, winners = false, blocks = false }: NetworkKind): Network {
+export function randomNetwork(seed: number, { of: kind, plain = false, few, input: element, scale = 1, winners = false, blocks = false }: NetworkKind): Network {
   const random = randomSource(seed), { integer, pick } = random, chance = (p: number): boolean => random.next() < p;
   const nodes: NodeSpec[] = [], initializers: Record<string, DenseTensor> = {}, live: Live[] = [], used = new Set<string>();
   const of = kind === 'heads' ? 'rows' : kind;
@@ -195,7 +195,7 @@ export function randomNetwork(seed: number, { of: kind, plain = false, few = fal
 
   const batch = pick([1, 1, 1, 2, 3, 5, 7, 8, 9, 16, 17, 33]), largest = batch > 7 ? 9 : batch > 1 ? 14 : 22, extent = (): number => (chance(0.15) ? pick([1, 2, 16]) : integer(1, largest));
   const shape = of === 'images' ? [batch, channels(24), extent(), extent()] : of === 'sequences' ? [batch, channels(40), integer(1, 50)]
-    : few ? [pick([2, 3, 4, integer(5, 8), integer(9, 16)]), pick([17, 70, 300])] : kind === 'heads' ? [pick([16, 32, 48, 64, integer(1, 70)]), channels(40)] : pick([[integer(1, 70), channels(70)], [integer(1, 200), channels(40)], [batch, integer(1, 20), channels(70)], [2, 3, integer(1, 9), channels(33)], [pick([16, 17]), pick([800, 1600])]]);
+    : few === 'rows' ? [pick([2, 3, 4, integer(5, 8), integer(9, 16)]), pick([17, 70, 300])] : few ? [integer(1, 3), pick([70, 300, 1500])] : kind === 'heads' ? [pick([16, 32, 48, 64, integer(1, 70)]), channels(40)] : pick([[integer(1, 70), channels(70)], [integer(1, 200), channels(40)], [batch, integer(1, 20), channels(70)], [2, 3, integer(1, 9), channels(33)], [pick([16, 17]), pick([800, 1600])]]);
   const input = tensorOf('f32', shape, Array.from({ length: elementCount(shape) }, () => (element ? element(random) : uniform())));
   live.push({ name: 'x', shape });
   for (let layers = integer(1, kind === 'heads' ? 2 : 6); layers > 0; layers--) {

@@ -121,7 +121,7 @@ export async function runExperiments(dir: string, experiments: readonly Experime
     const actual = await runDriver(dir, index, `net${i}`, [network.input], manifest.outputs, form.emulator);
     if (typeof actual === 'string') { problems.set(i, actual); return; }
     const given = new Map([['x', asNumbers(network.input)], ...Object.entries(network.initializers).map(([name, t]) => [name, asNumbers(t)] as const)]);
-    const expected = evaluateNetwork(network.nodes, given), mayBeDense = plan.steps.some((s) => s.weights && !/^(stream|walk|blocks)/.test(s.choice.kernel));
+    const expected = evaluateNetwork(network.nodes, given), mayBeDense = plan.steps.some((s) => s.weights && !/^(stream|walk|blocks|csr|permute)/.test(s.choice.kernel));
     const dense = mayBeDense && !given.get('x')!.data.every(Number.isFinite) ? evaluateNetwork(network.nodes, given, 'multiplied') : expected;
     const found = manifest.outputs.flatMap((o, k) => difference(o.name, actual[k]!, expected.get(o.name)!, dense.get(o.name)) ?? []);
     if (found.length) problems.set(i, found.join('; '));
