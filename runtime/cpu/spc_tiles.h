@@ -260,7 +260,39 @@ SPC_INLINE void spc_gather_groups(float *y, const float *x, long channels, long 
   }
 }
 #endif
+/* One vector of a gather (see spc_tiles_gather), of vectors `stride` elements apart. */
+SPC_INLINE void spc_gather_vector(float *y, const float *x, long stride, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
+#if defined(__AVX512F__)
+  __m512 v = _mm512_setzero_ps();
+  for (int32_t g = first[0]; g < first[1]; ++g) {
+    const __m512i index = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(lanes + g * SPC_LANES)));
+    v = _mm512_mask_permutexvar_ps(v, _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512()), index, _mm512_loadu_ps(x + sources[g] * stride));
+  }
+  _mm512_storeu_ps(y, v);
+#elif defined(__AVX2__)
+  __m256 v[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (int32_t g = first[0]; g < first[1]; ++g) {
+    const __m256 low = _mm256_loadu_ps(x + sources[g] * stride), high = _mm256_loadu_ps(x + sources[g] * stride + 8);
+    for (int h = 0; h < 2; ++h) {
+      /* bit 3 says which half of the source, the sign that it is another source's lane */
+      const __m256i index = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(lanes + g * SPC_LANES + 8 * h)));
+      const __m256 own = _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index), _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+      v[h] = _mm256_blendv_ps(own, v[h], _mm256_castsi256_ps(index));
+    }
+  }
+  _mm256_storeu_ps(y, v[0]);
+  _mm256_storeu_ps(y + 8, v[1]);
+#else
+  for (int l = 0; l < SPC_LANES; ++l) y[l] = 0.0f;
+  for (int32_t g = first[0]; g < first[1]; ++g) for (int l = 0; l < SPC_LANES; ++l) {
+    if (lanes[g * SPC_LANES + l] >= 0) y[l] = x[sources[g] * stride + lanes[g * SPC_LANES + l]];
+  }
+#endif
+}
 SPC_OUT_OF_LINE void spc_tiles_gather(float *y, const float *x, long channels, long stride, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  for (long c = 0; c < channels; ++c) spc_gather_vector(y + c * SPC_LANES, x + c * SPC_LANES, stride, first, sources, lanes);
+#else
   const long count = first[1] - first[0];
   sources += first[0];
   lanes += first[0] * SPC_LANES;
@@ -283,6 +315,7 @@ SPC_OUT_OF_LINE void spc_tiles_gather(float *y, const float *x, long channels, l
   for (long c = 0; c < channels; ++c) _mm512_storeu_ps(y + c * SPC_LANES, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), on, index, x + c * SPC_LANES, 4));
 #else
   for (long c = 0; c < channels; ++c) for (int l = 0; l < SPC_LANES; ++l) y[c * SPC_LANES + l] = at[l] < 0 ? 0.0f : x[at[l] + c * SPC_LANES];
+#endif
 #endif
 }
 
@@ -337,20 +370,6 @@ SPC_INLINE void spc_tiles_pool(float *y, const float *x, int mode, long channels
     }
     spc_store_f32x16(y + c, spc_keep(p.inside, mode == SPC_POOL_MAX || mode == SPC_POOL_SUM ? value : value * share));
   }
-}
-
-/* One vector of a gather (see spc_tiles_gather) from vectors that follow each other. */
-SPC_INLINE spc_f32x16 spc_gathered(const float *x, const int32_t *first, const int32_t *sources, const int8_t *lanes) {
-  spc_f32x16 v = spc_splat_f32x16(0.0f);
-  for (int32_t g = first[0]; g < first[1]; ++g) {
-#if defined(__AVX512F__)
-    const __m512i index = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(lanes + g * SPC_LANES)));
-    v = _mm512_mask_permutexvar_ps(v, _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512()), index, _mm512_loadu_ps(x + (long)sources[g] * SPC_LANES));
-#else
-    for (int l = 0; l < SPC_LANES; ++l) if (lanes[g * SPC_LANES + l] >= 0) v[l] = x[(long)sources[g] * SPC_LANES + lanes[g * SPC_LANES + l]];
-#endif
-  }
-  return v;
 }
 
 /*
@@ -409,7 +428,7 @@ SPC_INLINE void spc_tiles_depthwise_strided(float *y, long y_vector, const float
   float *grid = spc_line_start(line), *computed = grid + (before + size + after) * SPC_LANES;
   spc_depthwise_line(computed, SPC_LANES, x, x_vector, grid, weights, masks, low, high, size, columns, kernel_y, kernel_x, dilation_y, dilation_x, top, left, before, after, step);
   for (long v = 0; v < y_size; ++v) {
-    spc_store_f32x16(y + v * y_vector, spc_gathered(computed, first + v, sources, lanes));
+    spc_gather_vector(y + v * y_vector, computed, SPC_LANES, first + v, sources, lanes);
     __builtin_prefetch(y + v * y_vector + SPC_LANES, 1);
   }
 }
