@@ -110,9 +110,9 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
       // loads, shifts and sums of a tap take 1.7 cycles a vector
       return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: Math.max(streaming(graph, node), (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock), bytes: p.weights.length * 4 }];
     }
-    const extra = epilogueFits(graph, node) ? 0 : passing(graph, node);
+    const extra = epilogueFits(graph, node) ? 0 : passing(graph, node), layers = constantBytes(graph) / bytesOfType(typeOf(graph, node.inputs[1]!));
     return streamForms(isa).map((form): LayoutOption | RejectedOption => {
-      const { density, bytes, nanoseconds } = costOf(isa, p, tiles, 1, form), label = `${form === 'tables' ? 'stream tables' : kernel} (${(100 * (1 - density)).toFixed(1)} % zeros)`;
+      const { density, bytes, nanoseconds } = costOf(isa, p, tiles, 1, form, layers), label = `${form === 'tables' ? 'stream tables' : kernel} (${(100 * (1 - density)).toFixed(1)} % zeros)`;
       return form === 'assembly' && bytes > LAYER_BUDGET
         ? { layout: over, kernel: label, form, reason: `its code would take ${Math.round(bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` }
         : { layout: over, kernel: label, form, nanoseconds: Math.max(nanoseconds, streaming(graph, node)) + extra, bytes };
