@@ -18,7 +18,7 @@ interface CodeModel {
   readonly perLoad: number;
   /** What the least takes longer where a loop reads tables. */
   readonly tables: number;
-  /** Bytes of code from memory that a core takes in per nanosecond, the next function being fetched ahead while one computes. */
+  /** Bytes of code from memory that a core takes in per nanosecond, the next function being fetched ahead while one computes (AVX2: from the last 1x1 layers of a ResNet-50 at 90 %). */
   readonly far: number;
 }
 
