@@ -84,7 +84,7 @@ describe('random networks give what float64 gives', () => {
   const onVectors = new Map<string, Set<string>>(), vectorForms = [...selectingForms, fewRowsForms[0]!];
   for (const [index, f] of vectorForms.entries()) {
     test.skipIf(!canRun(f) || range)(`single rows: ${nameOf(f)}`, async () => {
-      const outcomes = await runExperiments(mkdtempSync(join(dir, 'vectors-')), seeds(5000 + 10 * index, 5010 + 10 * index).map(fewExperiment('vectors')), f), kernelsOf = onVectors.get(f.cpu) ?? new Set();
+      const outcomes = await runExperiments(mkdtempSync(join(dir, 'vectors-')), seeds(5000 + 16 * index, 5016 + 16 * index).map(fewExperiment('vectors')), f), kernelsOf = onVectors.get(f.cpu) ?? new Set();
       for (const o of outcomes) o.kernels.forEach((k) => kernelsOf.add(k.split(' ')[0]!));
       onVectors.set(f.cpu, kernelsOf);
       expect(outcomes.flatMap((o) => (o.problem ? [`${o.label}: ${o.problem}`] : []))).toEqual([]);

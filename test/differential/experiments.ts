@@ -36,7 +36,7 @@ export const blocksExperiment = (seed: number): Experiment => ({
 
 /** Matrices of so few rows that they fill one vector, or of single ones, a third of them with elements that are no numbers. */
 export const fewExperiment = (few: 'rows' | 'vectors') => (seed: number): Experiment =>
-  ({ network: randomNetwork(seed, { of: 'rows', few, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: seed % 2 ? 'chosen' : 'mixed' });
+  ({ network: randomNetwork(seed, { of: 'rows', few, ...(seed % 3 ? {} : { plain: true, input: special }) }), choice: few === 'vectors' || seed % 2 ? 'chosen' : 'mixed' });
 
 /** The experiment of a seed: always the same. */
 export function experiment(seed: number): Experiment {

@@ -44,7 +44,7 @@ function products(): TileCases {
 
 describe.each(tileBuilds)('$isa with $compiler', (build) => {
   test.skipIf(!canRun(build))('products', () => {
-    const runs = runTiles(join(folder, `${build.isa} ${build.compiler}`), products(), build, [csrRule()]);
+    const runs = runTiles(join(folder, `${build.isa} ${build.compiler}`), products(), build, [csrRule([1, 1, 1, 1])]);
     expect(runs.filter((r) => worstDifference(r) > 1e-5).map((r) => `${r.name}: ${worstDifference(r)}`)).toEqual([]);
     expect([...new Set(runs.map((r) => r.step.choice.kernel))].sort()).toEqual(['csr 1x16', 'csr 2x8', 'csr 3x8']);
   }, 60_000);
@@ -55,7 +55,7 @@ test.skipIf(!canRun(tileBuilds[0]!)).each([Infinity, -Infinity, NaN])('%s reache
   for (let r = 0; r < n; r++) w[3 * n + r] = rows.has(r) ? 1 : 0;
   c.op('', 'matmul', [c.input([1, depth]), c.constant([depth, n], w)], matmul);
   (c.inputs[0]!.kind === 'dense' ? c.inputs[0]!.data : [])[3] = special;
-  const [r] = runTiles(join(folder, `special ${special}`), c, tileBuilds[0]!, [csrRule()]);
+  const [r] = runTiles(join(folder, `special ${special}`), c, tileBuilds[0]!, [csrRule([1, 1, 1, 1])]);
   expect(r!.got.length).toBe(n);
   r!.got.forEach((y, i) => expect([i, Number.isFinite(y) || y]).toEqual([i, rows.has(i) ? special : true]));
 });

@@ -16,8 +16,8 @@ import { packRows, stepsOf, type PackedRows } from './pack.js';
 
 /** Vectors at most, and rows side by side for so many: sums that registers hold. */
 const MOST_VECTORS = 3, SIDE_BY_SIDE = [0, 16, 8, 8];
-/** Share of non-zeros beyond which there is nothing to gain. */
-const MOST_DENSE = 0.6;
+/** Share of non-zeros, by vectors, beyond which dense panels are as fast where the last cache holds them; predictions take large ones to come from memory. */
+const MOST_DENSE = [0, 0.25, 0.16, 0.12];
 /** Nanoseconds of a weight for one to three vectors, of one beyond its group's, of a row, of a group, of a call. Fitted to layers of 512 to 3072 columns on Zen 4. */
 const WEIGHT = [0, 0.21, 0.36, 0.47], REST = 1, ROW = 0.4, GROUP = 2, CALL = 60;
 
@@ -25,7 +25,8 @@ const table = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense
 /** An element of a table as an index. */
 const at = (name: string, i: Expr | number): Expr => cast(load(name, 'u32', i), 'index');
 
-export function csrRule(): KernelRule {
+/** @param mostDense share of non-zeros, by vectors, up to which the kernel is offered */
+export function csrRule(mostDense: readonly number[] = MOST_DENSE): KernelRule {
   const candidates = (request: KernelRequest): KernelCandidate[] => {
     const { node, inputs, outputs, constants } = request;
     if (node.kind !== 'matmul') return [];
@@ -34,7 +35,7 @@ export function csrRule(): KernelRule {
     const product = streamProduct(node, inputs, constants[1]);
     if (typeof product === 'string') return [];
     const weights = nonZeros(product), density = weights / product.weights.length, side = SIDE_BY_SIDE[vectors]!;
-    if (density > MOST_DENSE || weights === 0) return [];
+    if (density > mostDense[vectors]! || weights === 0) return [];
     // rows that stand in several lanes count as often
     const m = sparseRows(product, side), alternating = side * stepsOf(m, side).reduce((a, b) => a + b, 0), rest = Math.max(0, weights - alternating);
     return [{
