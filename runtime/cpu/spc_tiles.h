@@ -141,43 +141,28 @@ SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const in
   }
 }
 #else
-SPC_INLINE void spc_transpose_f32x8(spc_f32x8 r[8]) {
-  spc_f32x8 t[8], u[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-  for (int i = 0; i < 8; i += 4) for (int j = 0; j < 2; ++j) {
-    u[i + 2 * j] = __builtin_shufflevector(t[i + j], t[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-    u[i + 2 * j + 1] = __builtin_shufflevector(t[i + j], t[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = __builtin_shufflevector(u[i], u[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-    r[i + 4] = __builtin_shufflevector(u[i], u[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-}
 /* Eight rows at a time, each to its end: rows a multiple of 4096 bytes apart share a set of the first cache, which has eight places. */
 SPC_INLINE void spc_square_from_rows(float *y, long step, const float *x, const int32_t rows[16], long channels, int n) {
   for (int l = 0; l < 16; l += 8) for (int c = 0; c < n; c += 8) {
-    spc_f32x8 r[8];
+    spc_i32x8 r[8];
     for (int i = 0; i < 8; ++i) {
       const float *p = x + (rows[l + i] < 0 ? 0 : rows[l + i]) * channels + c;
-      r[i] = rows[l + i] < 0 ? spc_splat_f32x8(0.0f) : c + 8 <= n ? spc_load_f32x8(p) : spc_loadn_f32x8(p, n - c);
+      r[i] = (spc_i32x8)(rows[l + i] < 0 ? spc_splat_f32x8(0.0f) : c + 8 <= n ? spc_load_f32x8(p) : spc_loadn_f32x8(p, n - c));
     }
-    spc_transpose_f32x8(r);
-    for (int i = 0; i < 8 && c + i < n; ++i) spc_store_f32x8(y + (c + i) * step + l, r[i]);
+    spc_transpose_i32x8(r);
+    for (int i = 0; i < 8 && c + i < n; ++i) spc_store_f32x8(y + (c + i) * step + l, (spc_f32x8)r[i]);
   }
 }
 SPC_INLINE void spc_square_to_rows(float *y, const float *x, long step, const int32_t rows[16], long channels, int n) {
   for (int l = 0; l < 16; l += 8) for (int c = 0; c < n; c += 8) {
-    spc_f32x8 r[8];
-    for (int i = 0; i < 8; ++i) r[i] = c + i < n ? spc_load_f32x8(x + (c + i) * step + l) : spc_splat_f32x8(0.0f);
-    spc_transpose_f32x8(r);
+    spc_i32x8 r[8];
+    for (int i = 0; i < 8; ++i) r[i] = (spc_i32x8)(c + i < n ? spc_load_f32x8(x + (c + i) * step + l) : spc_splat_f32x8(0.0f));
+    spc_transpose_i32x8(r);
     for (int i = 0; i < 8; ++i) {
       if (rows[l + i] < 0) continue;
       float *p = y + rows[l + i] * channels + c;
-      if (c + 8 <= n) spc_store_f32x8(p, r[i]);
-      else spc_storen_f32x8(p, r[i], n - c);
+      if (c + 8 <= n) spc_store_f32x8(p, (spc_f32x8)r[i]);
+      else spc_storen_f32x8(p, (spc_f32x8)r[i], n - c);
     }
   }
 }

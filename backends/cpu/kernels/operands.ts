@@ -1,5 +1,5 @@
 /** Operands of products as kernels on rows see them. */
-import type { Tensor } from '../../../compiler/ir/tensor.js';
+import { denseTensor, type DenseTensor, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount } from '../../../compiler/ir/types.js';
 import { isContiguous, type BoundEpilogue, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
 
@@ -22,5 +22,8 @@ export function resultRows(y: TensorRef, epilogue: BoundEpilogue | undefined): R
   return !rows || inputs.some((t) => t === undefined) ? undefined : { y: rows, epilogue: epilogue && { expr: epilogue.expr, inputs: inputs as TensorRef[] } };
 }
 
+/** An array as a constant that a kernel brings along. */
+export const tableOf = (data: Uint32Array | Float32Array): DenseTensor => denseTensor(data instanceof Float32Array ? 'f32' : 'u32', [data.length], data);
+
 /** For kernels whose code or tables have the weights: nothing stays of the operand. */
-export const withoutWeights = (): ReadonlyMap<number, Tensor> => new Map([[1, { kind: 'dense', dtype: 'f32', shape: [0], data: new Float32Array(0) }]]);
+export const withoutWeights = (): ReadonlyMap<number, Tensor> => new Map([[1, tableOf(new Float32Array(0))]]);

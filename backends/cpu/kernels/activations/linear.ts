@@ -3,12 +3,13 @@
  * most: a row is a list that is worked off by itself.
  */
 import { matmulSizes } from '../../../../compiler/core/matmul.js';
-import { denseData, denseTensor, numberAt, type Tensor } from '../../../../compiler/ir/tensor.js';
+import { denseData, numberAt, type Tensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount, type Graph, type ValueId } from '../../../../compiler/ir/types.js';
 import { add, constant, forLoop, load, mul, ref, store } from '../../../../compiler/kir/build.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../../types.js';
 import type { Isa } from '../../isa.js';
 import { joinBatches } from '../matmul.js';
+import { withoutWeights } from '../operands.js';
 import { outputOf, storeElement } from '../vector.js';
 import { activeRows, lister } from './active.js';
 import { columnForms, columnsOf, type ColumnForm, type Columns } from './columns.js';
@@ -21,8 +22,6 @@ function weightsOf(b: Tensor, depth: number, n: number, transB: boolean): Column
   const data = denseData(b), at = (row: number, column: number): number => numberAt(b.dtype, data, transB ? row * depth + column : column * n + row);
   return columnsOf(n, depth, at);
 }
-
-const nothing = denseTensor('f32', [0], new Float32Array(0));
 
 /** Whether a value is what a selection left, in whatever order. */
 function isSelected(graph: Graph, id: ValueId): boolean {
@@ -50,7 +49,7 @@ export function activeLinearRule(isa: Isa, forms: readonly ColumnForm[] = column
       nanoseconds: points * (CALL + n * PER_SUM + (active.selection ? 0 : depth * PER_ELEMENT) + (each * form.cycles(c, isa)) / isa.clock),
       bytes: each * form.bytes(c),
       ...(active.selection ? { absorbs: active.selection.absorbs } : {}),
-      pack: () => new Map([[1, nothing]]),
+      pack: withoutWeights,
       build(k) {
         const size = form.sums(c), sums = k.scratch('sums', 'f32', size), rows = lister(k, active, depth, x), product = form.build(k, c), [i, m] = [k.name('i'), k.name('m')];
         return k.forEach([points], ([r]) => [

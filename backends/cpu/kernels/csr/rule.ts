@@ -4,11 +4,11 @@
  * Rows of about as many weights make a group; their weights alternate, so far as all of them have some. What longer rows have beyond that is
  * added afterwards, row by row. A weight is read once for all vectors, and four columns (two, in wide matrices) are read as one word.
  */
-import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { add, and, asIndex, assign, binary, cast, constant, fma, forLoop, lanesOf, load, mul, range, rangeBegin, rangeEnd, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder, TensorRef } from '../../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
+import { tableOf, withoutWeights } from '../operands.js';
 import { rowProduct, throughEpilogue, type RowProduct } from '../rows-stream/operands.js';
 import { sparseRows } from '../sparse-rows.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
@@ -21,7 +21,6 @@ const MOST_DENSE = [0, 0.25, 0.16, 0.12];
 /** Nanoseconds of a weight for one to three vectors, of one beyond its group's, of a row, of a group, of a call. Fitted to layers of 512 to 3072 columns on Zen 4. */
 const WEIGHT = [0, 0.21, 0.36, 0.47], REST = 1, ROW = 0.4, GROUP = 2, CALL = 60;
 
-const table = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense', dtype: data instanceof Float32Array ? 'f32' : 'u32', shape: [data.length], data });
 /** An element of a table as an index. */
 const at = (name: string, i: Expr | number): Expr => cast(load(name, 'u32', i), 'index');
 
@@ -44,7 +43,7 @@ export function csrRule(mostDense: readonly number[] = MOST_DENSE): KernelRule {
       },
       nanoseconds: alternating * WEIGHT[vectors]! + rest * vectors * REST + product.rows * vectors * ROW + m.groups * GROUP + CALL,
       bytes: weights * (product.depth > 1 << 16 ? 8 : 6),
-      pack: () => new Map([[1, table(new Float32Array(0))]]),
+      pack: withoutWeights,
       build: (k) => build(k, packRows(m, side), side, operands),
     }];
   };
@@ -56,8 +55,8 @@ const WIDTH = 4;
 
 function build(k: KernelBuilder, packed: PackedRows, side: number, { x, y, epilogue }: RowProduct): Stmt[] {
   const [vectors, depth] = x.shape as [number, number], n = y.shape[1]!, plain = epilogue ? k.scratch('plain', 'f32', vectors * n) : y.param;
-  const columns = k.constant('columns', { kind: 'dense', dtype: 'u64', shape: [packed.columns.length], data: packed.columns }), weights = k.constant('weights', table(packed.weights));
-  const starts = k.constant('starts', table(packed.starts)), rowOf = k.constant('rows', table(packed.rowOf)), bounds = k.constant('bounds', table(packed.bounds));
+  const columns = k.constant('columns', { kind: 'dense', dtype: 'u64', shape: [packed.columns.length], data: packed.columns }), weights = k.constant('weights', tableOf(packed.weights));
+  const starts = k.constant('starts', tableOf(packed.starts)), rowOf = k.constant('rows', tableOf(packed.rowOf)), bounds = k.constant('bounds', tableOf(packed.bounds));
   const [g, i] = [k.name('g'), k.name('i')], type = vector('f32', WIDTH), all = Array.from({ length: vectors }, (_, v) => v), parts = Array.from({ length: side / WIDTH }, (_, p) => p);
   const sums = all.map(() => parts.map(() => k.name('sum'))), own = k.scratch('sums', 'f32', packed.rowOf.length * vectors);
   const groups = forLoop(g, at(bounds, rangeEnd), [
@@ -93,8 +92,8 @@ function readColumns(k: KernelBuilder, columns: string, perWord: number, first: 
 /** What rows have beyond their group's least. */
 function addRest(k: KernelBuilder, { rest }: PackedRows, plain: string, x: TensorRef, n: number): Stmt[] {
   if (rest.rows.length === 0) return [];
-  const [vectors, depth] = x.shape as [number, number], rows = k.constant('rest_rows', table(rest.rows)), starts = k.constant('rest_starts', table(rest.starts));
-  const columns = k.constant('rest_columns', table(rest.columns)), weights = k.constant('rest_weights', table(rest.weights));
+  const [vectors, depth] = x.shape as [number, number], rows = k.constant('rest_rows', tableOf(rest.rows)), starts = k.constant('rest_starts', tableOf(rest.starts));
+  const columns = k.constant('rest_columns', tableOf(rest.columns)), weights = k.constant('rest_weights', tableOf(rest.weights));
   const [r, i] = [k.name('r'), k.name('i')], row = k.let('row', at(rows, ref(r)));
   const all = Array.from({ length: vectors }, (_, v) => ({ sum: k.variable('sum', load(plain, 'f32', add(row.ref, v * n))), of: v }));
   return [forLoop(r, rest.rows.length, [

@@ -1,6 +1,5 @@
 /** Sparse matrices times single vectors on AVX-512: lanes are rows, x lies in registers, and what a row needs of it is permuted into its lane. */
 import { isBf16 } from '../../../../compiler/ir/bf16.js';
-import type { DenseTensor } from '../../../../compiler/ir/tensor.js';
 import { elementCount, sameShape } from '../../../../compiler/ir/types.js';
 import { add, asIndex, assign, cast, compare, constant, fma, forLoop, hsum, ifStmt, load, mul, pointer, range, ref, store, varStmt, vector, vload } from '../../../../compiler/kir/build.js';
 import { isContiguous, type KernelBuilder, type TensorRef } from '../../../../compiler/kir/kernel-builder.js';
@@ -8,6 +7,7 @@ import { groupWords, PERMUTE_LANES, type PermuteFunction } from '../../../../com
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../../types.js';
 import type { Isa } from '../../isa.js';
+import { tableOf, withoutWeights } from '../operands.js';
 import { sharesOf } from '../shares.js';
 import { nonZeros, streamProduct } from '../stream/product.js';
 import { permuteCost } from './cost.js';
@@ -21,9 +21,6 @@ const MOST_DENSE = 0.6;
 
 /** What a group takes beside its steps, in steps. */
 const GROUP_STEPS = 5;
-
-const words = (data: Uint32Array | Float32Array): DenseTensor => ({ kind: 'dense', dtype: data instanceof Float32Array ? 'f32' : 'u32', shape: [data.length], data });
-const noWeights: DenseTensor = words(new Float32Array(0));
 
 export function permuteRule(isa: Isa): KernelRule {
   const candidates = ({ graph, node, inputs, outputs, constants }: KernelRequest): KernelCandidate[] => {
@@ -43,7 +40,7 @@ export function permuteRule(isa: Isa): KernelRule {
         reason: `${(100 * (1 - density)).toFixed(1)} % of the weights are zero: 16 rows at a time, ${cost.shape.sources} blocks of x a step${type === 'bf16' ? ', weights of bf16' : ''}`,
       },
       nanoseconds: cost.nanoseconds, bytes: cost.bytes,
-      pack: () => new Map([[1, noWeights]]),
+      pack: withoutWeights,
       build: (k) => build(k, packProduct(m, cost.shape, type), m, title, x, y),
     }];
   };
@@ -69,10 +66,10 @@ function finiteness(k: KernelBuilder, x: TensorRef, from: Expr, columns: number)
 
 function build(k: KernelBuilder, packed: PackedProduct, m: SparseRows, title: string, x: TensorRef, y: TensorRef): Stmt[] {
   const { type, parts, loose } = packed;
-  const sums = k.scratch('sums', 'f32', m.rowOf.length * elementCount(y.shape.slice(0, -1))), data = k.constant('words', words(packed.words));
+  const sums = k.scratch('sums', 'f32', m.rowOf.length * elementCount(y.shape.slice(0, -1))), data = k.constant('words', tableOf(packed.words));
   const laneOf = new Uint32Array(y.shape.at(-1)!);
   m.rowOf.forEach((r, lane) => { if (r >= 0) laneOf[r] = lane; });
-  const lanes = k.constant('lanes', words(laneOf));
+  const lanes = k.constant('lanes', tableOf(laneOf));
   const functions = (masked: boolean): PermuteFunction[] => parts.map((part, i) => permuteFunction(m, part, type, masked, `${masked ? 'm' : 'p'}${i}`, title));
   const plain = functions(false), masked = functions(true), outer = y.shape.slice(0, -1), addLoose = looseStatements(k, loose, x, sums);
   const sumsOf = (at: readonly Expr[]): Expr => mul(at.reduce<Expr>((e, i, d) => add(mul(e, outer[d]!), i), asIndex(0)), m.rowOf.length);
@@ -99,7 +96,7 @@ function build(k: KernelBuilder, packed: PackedProduct, m: SparseRows, title: st
 /** sums[first + lane] += weight * x[column] for the weights without a step. */
 function looseStatements(k: KernelBuilder, { lanes, columns, weights }: PackedProduct['loose'], x: TensorRef, sums: string): (from: Expr, first: Expr) => Stmt[] {
   if (weights.length === 0) return () => [];
-  const own = { lanes: k.constant('loose_lanes', words(lanes)), columns: k.constant('loose_columns', words(columns)), weights: k.constant('loose_weights', words(weights)) };
+  const own = { lanes: k.constant('loose_lanes', tableOf(lanes)), columns: k.constant('loose_columns', tableOf(columns)), weights: k.constant('loose_weights', tableOf(weights)) };
   return (from, first) => {
     const i = k.name('i'), index = (name: string): Expr => cast(load(name, 'u32', ref(i)), 'index'), lane = k.let('lane', add(first, index(own.lanes)));
     return [forLoop(i, weights.length, [
