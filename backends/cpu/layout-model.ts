@@ -181,7 +181,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     },
     rows(graph, node) {
       const offers = offersOf(graph, node), absorbing = largestShare(graph, node);
-      const refusals = rules.flatMap((r) => r.refusals?.(requestFor(graph, node)) ?? []);
+      const request = requestFor(graph, node), refusals = rules.flatMap((r) => r.refusals?.(request) ?? []);
       return [...offers.map(({ kernel, nanoseconds, bytes, absorbs }): LayoutOption => ({
         layout: 'rows', kernel, bytes, nanoseconds: absorbs.length === 0 ? Math.min(nanoseconds, absorbing) : Math.max(0, nanoseconds - absorbs.reduce((s, n) => s + shareOf(graph, n), 0)),
       })), ...refusals.map((r): RejectedOption => ({ layout: 'rows', ...r }))];

@@ -11,6 +11,9 @@ export interface SparsityFacts {
   readonly zeroFraction: number;
 }
 
+/** From this share of zeros in its weights on, a product that multiplies by them anyway says why. */
+export const NOTABLE_ZEROS = 0.2;
+
 /**
  * Counts elements that differ from zero.
  * @param zeroPoint the stored value that means zero in a quantised tensor (SparseML exports keep pruned weights as 128)

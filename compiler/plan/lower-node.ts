@@ -2,7 +2,7 @@
 import type { KernelCandidate, KernelRequest, Target } from '../../backends/types.js';
 import { coreOp } from '../core/index.js';
 import { identifier } from '../emit/writer.js';
-import { macsOf, sparsityOf, zeroValueOf } from '../ir/analysis.js';
+import { macsOf, NOTABLE_ZEROS, sparsityOf, zeroValueOf } from '../ir/analysis.js';
 import { dtypes } from '../ir/dtype.js';
 import { formatFormula } from '../ir/formula.js';
 import { isRejected, type LayoutDecision } from '../ir/layout-choice.js';
@@ -29,9 +29,6 @@ export type Operand =
   | { readonly kind: 'value'; readonly id: ValueId }
   | { readonly kind: 'constant'; readonly tensor: Tensor; readonly name: string }
   | { readonly kind: 'scratch'; readonly bytes: number };
-
-/** From this share of zeros on, a product that multiplies by them anyway says so. */
-const NOTABLE_ZEROS = 0.2;
 
 /** Elements and non-zeros of the constant matrices and filters that nodes multiply with; undefined where there are none. */
 function weightsOf(graph: Graph, nodes: readonly Node[]): PlanStep['weights'] {

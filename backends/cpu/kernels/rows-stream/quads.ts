@@ -4,7 +4,7 @@
  * u8 = x + 128, and 128 times the sum of the weights taken off the first sums.
  */
 import { pointWindow } from '../../../../compiler/core/window.js';
-import { sparsityOf, zeroValueOf } from '../../../../compiler/ir/analysis.js';
+import { NOTABLE_ZEROS, sparsityOf, zeroValueOf } from '../../../../compiler/ir/analysis.js';
 import { fullQuads, quadWords, weightSums } from '../../../../compiler/ir/quads.js';
 import { toNumbers } from '../../../../compiler/ir/tensor.js';
 import { elementCount, valueOf } from '../../../../compiler/ir/types.js';
@@ -23,8 +23,6 @@ import { lanesFor, rowProduct, throughEpilogue, type RowProduct } from './operan
 
 /** Bytes of columns and sums that are worked on together: they stay in the second cache beside the code. */
 const BAND_BYTES = 256 << 10;
-/** Share of zeros from which a machine without such products is told to be the reason. */
-const WORTH_TELLING = 0.2;
 /** What turns i8 into u8, four at a time. */
 const SIGNS = 0x80808080 | 0;
 
@@ -58,7 +56,7 @@ export function quadsRule(isa: Isa): KernelRule {
     }];
   };
   const refusals = ({ node, constants: [, weights] }: KernelRequest): Refusal[] => {
-    const sparse = node.kind === 'matmul' && node.attrs.out === 'i32' && weights !== undefined && sparsityOf(weights, zeroValueOf(weights)).zeroFraction >= WORTH_TELLING;
+    const sparse = node.kind === 'matmul' && node.attrs.out === 'i32' && weights !== undefined && sparsityOf(weights, zeroValueOf(weights)).zeroFraction >= NOTABLE_ZEROS;
     return sparse && !isa.dot4 ? [{ kernel: 'quads', reason: `${isa.name} has no products of fours of 8-bit integers: --cpu=x86-64-v4-vnni has` }] : [];
   };
   return { name: 'quads', candidates, refusals };

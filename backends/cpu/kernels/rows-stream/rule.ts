@@ -2,6 +2,7 @@
  * Products between row-major matrices as straight-line code, for so few rows that they fill one vector: x is transposed into columns
  * in scratch memory, the sums are transposed back.
  */
+import { NOTABLE_ZEROS } from '../../../../compiler/ir/analysis.js';
 import { elementCount, typeOf, valueOf, type Graph, type Node } from '../../../../compiler/ir/types.js';
 import { asIndex, call, constant, ifStmt, nullPointer, pointer, range } from '../../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../../compiler/kir/kernel-builder.js';
@@ -21,8 +22,6 @@ import { lanesFor, rowProduct, throughEpilogue, type RowProduct } from './operan
 
 /** Beyond it the product fills tiles. */
 const MOST_ROWS = 16;
-/** Share of zeros from which a machine without such code is told to be the reason. */
-const WORTH_TELLING = 0.2;
 
 /** Bias and clamp, which are applied where the sums are. */
 function fusedEpilogue(graph: Graph, node: Node): StreamEpilogue | undefined {
@@ -61,7 +60,7 @@ export function rowsStreamRule(isa: Isa): KernelRule {
   };
   const refusals = ({ graph, node, constants }: KernelRequest): Refusal[] => {
     const p = isa.streams.code === 'avx512' ? '' : streamProduct(node, node.inputs.map((id) => typeOf(graph, id)), constants[1]), rows = elementCount(typeOf(graph, node.outputs[0]!).shape.slice(0, -1));
-    if (typeof p === 'string' || node.kind !== 'matmul' || rows < 2 || rows > MOST_ROWS || nonZeros(p) > (1 - WORTH_TELLING) * p.weights.length) return [];
+    if (typeof p === 'string' || node.kind !== 'matmul' || rows < 2 || rows > MOST_ROWS || nonZeros(p) > (1 - NOTABLE_ZEROS) * p.weights.length) return [];
     return [{ kernel: 'stream on rows', reason: `code for vectors of few rows is for AVX-512 only, this is ${isa.name}` }];
   };
   return { name: 'rows stream', candidates, refusals };
