@@ -8,6 +8,7 @@ import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choi
 import type { LayoutModel } from '../../passes/select-layout/index.js';
 import type { KernelRequest, KernelRule } from '../types.js';
 import { streamForms, type Isa } from './isa.js';
+import { passingActivations, readingConstants } from './memory.js';
 import { costOf } from './kernels/stream/cost.js';
 import { depthwiseWindow, isDepthwiseWindow, takesDepthwise } from './kernels/tiles/depthwise.js';
 import { epilogueOperand, matchEpilogue } from './kernels/stream/epilogue.js';
@@ -17,14 +18,12 @@ import { streamProduct, type StreamProduct } from './kernels/stream/product.js';
 const LAYER_BUDGET = 32 * 1024 * 1024;
 /** The same where the code is repeated for output phases. */
 const PHASES_BUDGET = 4 * 1024 * 1024;
-/** Bytes that go through an elementwise operation or a conversion in a nanosecond, read and written. */
-const BYTES_PER_NANOSECOND = 25;
 
-/** Bytes of constants that stay in the second and in the last cache from one inference to the next, and the rates at which the others come. */
-const SECOND_CACHE = 1 << 19, LAST_CACHE = 1 << 24, CACHED_PER_NANOSECOND = 80, STREAMED_PER_NANOSECOND = 28;
+/** Bytes of constants that stay in the second cache from one inference to the next. */
+const SECOND_CACHE = 1 << 19;
 const constantBytes = (graph: Graph): number => [...graph.values.values()].reduce((s, v) => s + (v.constant ? bytesOfType(v.type) : 0), 0);
 /** Least time of reading a node's constants. @param share of those of the graph that are read, where all nodes read as much of theirs as this one */
-const reading = (graph: Graph, bytes: number, share = 1): number => (bytes <= SECOND_CACHE ? 0 : bytes / (share * constantBytes(graph) <= LAST_CACHE ? CACHED_PER_NANOSECOND : STREAMED_PER_NANOSECOND));
+const reading = (graph: Graph, bytes: number, share = 1): number => (bytes <= SECOND_CACHE ? 0 : readingConstants(bytes, share * constantBytes(graph)));
 
 /** A step more, and a reason to leave small tensors alone. */
 const CALL_NANOSECONDS = 100;
@@ -47,14 +46,8 @@ function tilesOf(graph: Graph, node: Node, over: Layout['over']): number {
   return images * Math.ceil(elementCount(grid) / LANES);
 }
 
-const passing = (graph: Graph, node: Node): number => [...operandsOf(node), ...node.outputs].reduce((s, id) => s + (valueOf(graph, id).constant ? 0 : bytesOfType(typeOf(graph, id))), 0) / BYTES_PER_NANOSECOND;
-
-/** Bytes of activations beyond which they come from memory and go there, whatever is computed. */
-const CACHED_ACTIVATIONS = 1 << 23;
-const streaming = (graph: Graph, node: Node): number => {
-  const nanoseconds = passing(graph, node);
-  return nanoseconds * BYTES_PER_NANOSECOND > CACHED_ACTIVATIONS ? nanoseconds : 0;
-};
+/** Least time of any node: that of its activations going in and out. */
+const passing = (graph: Graph, node: Node): number => passingActivations([...operandsOf(node), ...node.outputs].reduce((s, id) => s + (valueOf(graph, id).constant ? 0 : bytesOfType(typeOf(graph, id))), 0));
 
 /** Operands beside the first that tiles can be combined with: of the output's shape, or constants for each channel. */
 function strangeOperand(graph: Graph, node: Node): string | undefined {
@@ -108,14 +101,14 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     const tiles = tilesOf(graph, node, over);
     if (runsDepthwise(graph, node, over)) {
       // loads, shifts and sums of a tap take 1.7 cycles a vector
-      return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: Math.max(streaming(graph, node), (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock), bytes: p.weights.length * 4 }];
+      return [{ layout: over, kernel: 'depthwise tiles', nanoseconds: Math.max(passing(graph, node), (tiles * p.rows * (tapsOf(p.window).length * 1.7 + 4) * (LANES / isa.lanes / isa.fma.full)) / isa.clock), bytes: p.weights.length * 4 }];
     }
     const extra = epilogueFits(graph, node) ? 0 : passing(graph, node), layers = constantBytes(graph) / bytesOfType(typeOf(graph, node.inputs[1]!));
     return streamForms(isa).map((form): LayoutOption | RejectedOption => {
       const { density, bytes, nanoseconds } = costOf(isa, p, tiles, 1, form, layers), label = `${form === 'tables' ? 'stream tables' : kernel} (${(100 * (1 - density)).toFixed(1)} % zeros)`;
       return form === 'assembly' && bytes > LAYER_BUDGET
         ? { layout: over, kernel: label, form, reason: `its code would take ${Math.round(bytes / 2 ** 20)} MiB, more than the ${LAYER_BUDGET / 2 ** 20} MiB of a layer` }
-        : { layout: over, kernel: label, form, nanoseconds: Math.max(nanoseconds, streaming(graph, node)) + extra, bytes };
+        : { layout: over, kernel: label, form, nanoseconds: Math.max(nanoseconds, passing(graph, node)) + extra, bytes };
     });
   }
 
@@ -155,7 +148,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
     if (before) return before;
     const constants = node.inputs.reduce((s, id) => s + (valueOf(graph, id).constant ? bytesOfType(typeOf(graph, id)) : 0), 0), request = requestFor(graph, node);
     const kernels = rules.flatMap((r) => (r.tiles ? [] : [...r.candidates(request)])).map(({ choice, nanoseconds, bytes = constants, absorbs = [] }): Offer =>
-      ({ kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes, Math.min(1, bytes / constants)), streaming(graph, node)), bytes, absorbs }));
+      ({ kernel: choice.kernel, nanoseconds: Math.max(nanoseconds, reading(graph, bytes, Math.min(1, bytes / constants)), passing(graph, node)), bytes, absorbs }));
     const nest: Offer = { kernel: '', nanoseconds: node.kind === 'reshape' ? 0 : passing(graph, node) * (node.kind === 'pool' ? 2 : 1), bytes: constants, absorbs: [] };
     const offers = kernels.some((o) => o.absorbs.length === 0) ? kernels : [...kernels, nest];
     known.set(graph, of.set(node.id, offers));
@@ -173,7 +166,7 @@ export function layoutModel(isa: Isa, rules: readonly KernelRule[]): LayoutModel
 
   return {
     epilogueFits,
-    conversion: (type) => (2 * bytesOfType(type)) / BYTES_PER_NANOSECOND + CALL_NANOSECONDS,
+    conversion: (type) => passingActivations(2 * bytesOfType(type)) + CALL_NANOSECONDS,
     readsWhole: (graph, node) => node.kind === 'slice' || runsDepthwise(graph, node, 'pixels'),
     phasesFit: (graph, node, phases) => {
       const p = product(graph, node);
