@@ -10,9 +10,10 @@ const BYTES_PER_PRODUCT = 11, BYTES_PER_LOAD = 7;
 const COLUMN_BYTES = 16 << 10;
 /**
  * Bytes of code that a core takes in per nanosecond, from the second cache or the third. This binds short vectors, whose multiply-adds
- * start two a cycle: 8 and 4 rows take the same time (52 to 58 measured on 512x512, 2048x2048 and 768x3072 at 90 % zeros).
+ * start two a cycle: 8 and 4 rows take the same time (52 to 58 measured on
+ * 512x512, 2048x2048 and 768x3072 at 90 % zeros; half of it where other cores keep the last cache busy, to which 4 rows, with most code a sum, lose most).
  */
-const CODE_BYTES_PER_NANOSECOND = { 16: 36, 8: 54, 4: 56 } as const;
+const CODE_BYTES_PER_NANOSECOND = { 16: 36, 8: 54, 4: 50 } as const;
 /** Cycles in which a word is transposed, and in which one leaves through an epilogue. */
 const CYCLES_PER_WORD = 0.4;
 const CALL_NANOSECONDS = 50;
