@@ -96,7 +96,7 @@ test('a target without tiles takes no --layout', () => {
   expect(() => compile({ target: 'cuda', layouts: { nine: 'tiles' } })).toThrow(/SPC3202/);
 });
 
-describe.skipIf(nativeIsa().name !== 'x86-64-v4' || spawnSync('cc', ['--version']).status !== 0)('as machine code', () => {
+describe.skipIf(!nativeIsa().name.startsWith('x86-64-v4') || spawnSync('cc', ['--version']).status !== 0)('as machine code', () => {
   async function outputs(c: CompileResult): Promise<Tensor[]> {
     const model = await loadFiles(c.files, {}, terminal);
     try { return runLoaded(model, inputsOf(c)); } finally { model.dispose(); }
@@ -105,9 +105,9 @@ describe.skipIf(nativeIsa().name !== 'x86-64-v4' || spawnSync('cc', ['--version'
     evaluateGraph(c.imported, inputsOf(c)).every((t, i) => compareTensors(results[i]!, t, { rtol: 1e-4, atol: 1e-5 }).ok);
 
   test('over the code budget a model has both forms, and the reason', async () => {
-    const mixed = compile({ codeBudget: 4000 });
-    expect(['nine', 'eight', 'two'].map((n) => layerOf(mixed, n).schedule)).toEqual(['stream tables', 'stream 16x31', expect.stringMatching(/^conv/)]);
-    expect(layerOf(mixed, 'nine').reason).toMatch(/its budget is/);
+    const mixed = compile({ codeBudget: 14_000 });
+    expect(['nine', 'eight', 'two'].map((n) => layerOf(mixed, n).schedule)).toEqual(['stream 16x31', 'stream tables', expect.stringMatching(/^conv/)]);
+    expect(layerOf(mixed, 'eight').reason).toMatch(/its budget is/);
     expect([...mixed.files.keys()]).toEqual(expect.arrayContaining(['net_streams.S', 'net_streams.bin', 'net_streams_tables.bin', 'net_streams_portable.c']));
     expect(mixed.manifest.codeBytes).toBe(sizeOf(mixed, 'net_streams.bin') + sizeOf(mixed, 'net_streams_tables.bin'));
     expect(right(mixed, await outputs(mixed))).toBe(true);
