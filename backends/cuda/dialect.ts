@@ -9,7 +9,7 @@ export const cudaDialect = (index: IndexType): Dialect => ({
   name: 'cuda',
   storage: { ...cTypes.storage, index },
   value: { ...cTypes.value, index },
-  beforeLoop: (loop) => (loop.attrs.unroll ? ['#pragma unroll'] : []),
+  beforeLoop: (loop) => (loop.attrs.unroll ? ['SPC_UNROLL'] : []),
   insideLoop: () => [],
 });
 

@@ -11,7 +11,7 @@ import { cudaKernels, type CudaKernel } from './grid.js';
 import { cmakeFile } from './project.js';
 
 /** Sources under runtime/ that the emitted project includes. */
-const runtimeSources = ['include/spc.h', 'include/spc_scalar.hpp', 'cuda/spc_cuda.h', 'cuda/spc_cuda_context.h', 'cuda/spc_emu.h'];
+const runtimeSources = ['include/spc.h', 'include/spc_scalar.hpp', 'cuda/spc_cuda.h', 'cuda/spc_element.h', 'cuda/spc_ptx.h', 'cuda/spc_gemm.h', 'cuda/spc_cuda_context.h', 'cuda/spc_emu.h', 'cuda/spc_emu_ptx.h'];
 
 /** Device pointer of a kernel argument, of the type that its parameter has. */
 function pointer(ref: BufferRef, type: string, weightOffsets: readonly number[]): string {
@@ -30,8 +30,9 @@ function launchLine(step: PlanStep, kernel: CudaKernel, weightOffsets: readonly 
     const isWritten = p.role === 'out' || p.role === 'scratch';
     return pointer(step.args[i]!, `${isWritten ? '' : 'const '}${cTypes.storage[p.dtype]} *`, weightOffsets);
   });
-  const [grid, block] = kernel.extent === undefined ? ['1', '1'] : [`spc_blocks(${kernel.extent})`, 'SPC_THREADS'];
-  return `SPC_LAUNCH(${[kernel.symbol, grid, block, '0', 'stream', ...args].join(', ')});`;
+  const [grid, block, shared] = kernel.grid ? [`dim3(${kernel.grid.blocks.join(', ')})`, kernel.grid.threads, kernel.grid.sharedBytes]
+    : kernel.extent === undefined ? ['1', '1', 0] : [`spc_blocks(${kernel.extent})`, 'SPC_THREADS', 0];
+  return `SPC_LAUNCH(${[kernel.symbol, grid, block, shared, 'stream', ...args].join(', ')});`;
 }
 
 /** The declaration that CUDA models have beyond the common ones. */
@@ -97,6 +98,7 @@ export function emitCuda(plan: Plan, options: EmitOptions): EmittedFiles {
   const source = [
     top.trimEnd(),
     '#include "spc_cuda_context.h"',
+    ...(kernels.flat().some((k) => k.grid) ? ['#include "spc_gemm.h"'] : []),
     `#include "${name}.h"`,
     ...(embedded && plan.constants.length > 0 ? [`#include "${name}_weights.h"`] : []),
     '',

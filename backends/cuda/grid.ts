@@ -1,13 +1,13 @@
 /**
  * Kernel IR -> CUDA kernels. A phase that is a perfect nest of parallel loops becomes one grid-stride loop over a linear index,
- * from which each loop variable is recovered; any other phase runs in one thread. Launches in one stream are ordered, which is
+ * from which each loop variable is recovered; a call that has a grid runs on that grid; any other phase runs in one thread. Launches in one stream are ordered, which is
  * the barrier that phases need between them.
  */
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
 import { Writer } from '../../compiler/emit/writer.js';
 import { div, mod, mul, ref } from '../../compiler/kir/build.js';
 import { constantOf, isDivisible, kernelPhases, type ForStmt } from '../../compiler/kir/phases.js';
-import type { Expr, Kernel, Stmt } from '../../compiler/kir/types.js';
+import type { Expr, Grid, Kernel, Stmt } from '../../compiler/kir/types.js';
 import { cudaDialect, indexTypeOf } from './dialect.js';
 
 /** A CUDA kernel made of one phase. */
@@ -17,8 +17,9 @@ export interface CudaKernel {
   readonly text: string;
   /** Kernel parameters (positions) that the function takes. */
   readonly params: readonly number[];
-  /** Independent iterations; absent where the phase runs in one thread. */
+  /** Independent iterations; absent where the phase runs in one thread, or has a grid of its own. */
   readonly extent?: number;
+  readonly grid?: Grid;
 }
 
 const iterations = (loop: ForStmt): number => Math.ceil(constantOf(loop.to)! / loop.step);
@@ -80,6 +81,7 @@ export function cudaKernels(kernel: Kernel, name: string, restrict: boolean): Cu
     printer.statements(body, phase.tables);
     if (nest) gridStrideLoop(body, printer, dialect.value.index, nest.loops, nest.body, extent!);
     else printer.statements(body, phase.body);
+    const grid = phase.gridCall?.grid;
     const text = body.text().trimEnd();
     const params = kernel.params.flatMap((p, i) => (mentions(text, p.name) ? [i] : []));
     const declarations = params.map((i) => {
@@ -89,7 +91,7 @@ export function cudaKernels(kernel: Kernel, name: string, restrict: boolean): Cu
     });
     const symbol = `${name}_${kernel.name}${phase.suffix}`;
     const w = new Writer();
-    w.block(`static __global__ void ${symbol}(${declarations.join(', ')})`, () => text.split('\n').forEach((l) => w.line(l)));
-    return [{ symbol, text: w.text(), params, ...(extent === undefined ? {} : { extent }) }];
+    w.block(`static __global__ void ${grid ? `__launch_bounds__(${grid.threads}) ` : ''}${symbol}(${declarations.join(', ')})`, () => text.split('\n').forEach((l) => w.line(l)));
+    return [{ symbol, text: w.text(), params, ...(extent === undefined ? {} : { extent }), ...(grid ? { grid } : {}) }];
   });
 }

@@ -228,7 +228,7 @@ export class CLikePrinter {
         w.line(`${s.init ? 'static const ' : ''}${storage} ${s.name}[${Math.max(1, s.size)}]${init};`);
         break;
       }
-      case 'call': w.line(`${s.routine ? this.routinePrefix : ''}${s.name}(${s.args.map((a) => this.argument(a)).join(', ')});`); break;
+      case 'call': `${s.routine ? this.routinePrefix : ''}${s.name}(${s.args.map((a) => this.argument(a)).join(', ')});`.split('\n').forEach((l) => w.line(l)); break;
       case 'comment': w.line(`/* ${commentSafe(s.text)} */`); break;
     }
   }
@@ -237,8 +237,20 @@ export class CLikePrinter {
 
   private argument(a: CallArgument): string {
     if (a.kind === 'null') return 'NULL';
+    if (a.kind === 'object') return `${a.type}{${a.args.map((x) => this.argument(x)).join(', ')}}`;
+    if (a.kind === 'function') return this.functionText(a);
     if (a.kind !== 'pointer') return this.expr(a);
     return a.index.kind === 'const' && a.index.value === 0 ? a.buffer : `${a.buffer} + ${inside(this.piece(a.index), 4)}`;
+  }
+
+  private functionText({ params, body }: Extract<CallArgument, { kind: 'function' }>): string {
+    const w = new Writer(), { value } = this.dialect;
+    const declarations = params.map(({ name, dtype, size }) => {
+      if (size !== undefined) this.buffers.set(name, dtype);
+      return size === undefined ? `${value[dtype]} ${name}` : `const ${value[dtype]} (&${name})[${size}]`;
+    });
+    w.block(`[&](${declarations.join(', ')})`, () => this.statements(w, body));
+    return w.text().trimEnd();
   }
 
   private assignText(name: string, value: Expr): string {

@@ -1,6 +1,16 @@
 /** Removes locals that nothing reads: an index into a dimension of extent 1, a table of positions that are all 0. */
 import { mapExpr } from './build.js';
-import type { Expr, Stmt } from './types.js';
+import type { CallArgument, Expr, Stmt } from './types.js';
+
+function eachArgument(a: CallArgument, visit: (e: Expr) => void): void {
+  switch (a.kind) {
+    case 'null': break;
+    case 'pointer': visit(a.index); break;
+    case 'object': a.args.forEach((x) => eachArgument(x, visit)); break;
+    case 'function': eachExpr(a.body, visit); break;
+    default: visit(a);
+  }
+}
 
 /** Calls `visit` with every expression of the statements, those in loops and branches included. */
 function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
@@ -12,11 +22,14 @@ function eachExpr(body: readonly Stmt[], visit: (e: Expr) => void): void {
       case 'if': visit(s.cond); eachExpr(s.then, visit); eachExpr(s.else, visit); break;
       case 'let': case 'var': case 'assign': visit(s.value); break;
       case 'store': visit(s.index); visit(s.value); if (typeof s.count === 'object') visit(s.count); break;
-      case 'call': for (const a of s.args) if (a.kind === 'pointer') visit(a.index); else if (a.kind !== 'null') visit(a); break;
+      case 'call': s.args.forEach((a) => eachArgument(a, visit)); break;
       case 'array': case 'comment': break;
     }
   }
 }
+
+const buffersOf = (a: CallArgument): string[] =>
+  (a.kind === 'pointer' ? [a.buffer] : a.kind === 'object' ? a.args.flatMap(buffersOf) : a.kind === 'function' ? buffersPassed(a.body) : []);
 
 /** Buffers whose address the statements pass on. */
 function buffersPassed(body: readonly Stmt[]): string[] {
@@ -24,7 +37,7 @@ function buffersPassed(body: readonly Stmt[]): string[] {
     switch (s.kind) {
       case 'for': case 'while': case 'range': return buffersPassed(s.body);
       case 'if': return [...buffersPassed(s.then), ...buffersPassed(s.else)];
-      case 'call': return s.args.flatMap((a) => (a.kind === 'pointer' ? [a.buffer] : []));
+      case 'call': return s.args.flatMap(buffersOf);
       default: return [];
     }
   });

@@ -85,11 +85,24 @@ export type Stmt =
   /** A local array of `size` uninitialised elements, or a constant table when `init` is given. */
   | { readonly kind: 'array'; readonly name: string; readonly dtype: ScalarType; readonly size: number; readonly init?: readonly (number | bigint)[] }
   /** Calls a function of the target's runtime library, or a routine of this kernel (`routine`). Not for the evaluator. */
-  | { readonly kind: 'call'; readonly name: string; readonly routine: boolean; readonly args: readonly CallArgument[] }
+  | { readonly kind: 'call'; readonly name: string; readonly routine: boolean; readonly args: readonly CallArgument[]; readonly grid?: Grid }
   | { readonly kind: 'comment'; readonly text: string };
 
-/** A value, the address of an element of a buffer, or no address. */
-export type CallArgument = Expr | { readonly kind: 'pointer'; readonly buffer: string; readonly index: Expr } | { readonly kind: 'null' };
+/** A value, the address of an element of a buffer, no address, a value written as the target's language has it, or a function of scalars and arrays that the callee calls. */
+export type CallArgument =
+  | Expr
+  | { readonly kind: 'pointer'; readonly buffer: string; readonly index: Expr }
+  | { readonly kind: 'null' }
+  | { readonly kind: 'object'; readonly type: string; readonly args: readonly CallArgument[] }
+  | { readonly kind: 'function'; readonly params: readonly { readonly name: string; readonly dtype: ScalarType; /** Present on arrays. */ readonly size?: number }[]; readonly body: readonly Stmt[] };
+
+/** Many workers in blocks of `threads` run a call together (GPUs): the function itself knows which it is. */
+export interface Grid {
+  readonly blocks: readonly [number, number, number];
+  readonly threads: number;
+  /** Bytes of memory that the threads of a block share. */
+  readonly sharedBytes: number;
+}
 
 export interface KernelParam {
   readonly name: string;

@@ -26,6 +26,8 @@
 #include <cuda_runtime.h>
 
 #define SPC_DEVICE static __device__ __forceinline__
+#define SPC_MEMBER __device__ __forceinline__
+#define SPC_UNROLL _Pragma("unroll")
 /* SPC_LAUNCH(kernel, blocks, threads, bytes of dynamic shared memory, stream, arguments...) */
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
 /* Declares the dynamic shared memory of a kernel as `unsigned char *name`. */
@@ -51,6 +53,8 @@ static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cuda
 #include "spc_emu.h"
 
 #define SPC_DEVICE static inline
+#define SPC_MEMBER inline
+#define SPC_UNROLL
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) ((void)(stream), spc_emu::launch(grid, block, shared, [&] { kernel(__VA_ARGS__); }))
 #define SPC_SHARED(name) unsigned char *name = spc_emu::current_launch()->shared
 
@@ -83,6 +87,12 @@ static inline spc_status spc_dev_launch_status(void) { return SPC_OK; }
 #endif
 
 #include "spc_scalar.hpp"
+#include "spc_element.h"
+#if defined(__CUDACC__)
+#include "spc_ptx.h"
+#else
+#include "spc_emu_ptx.h"
+#endif
 
 /* Index of this thread in a one-dimensional grid, and the grid's size: the start and the step of a grid-stride loop. */
 template <class I> SPC_DEVICE I spc_thread_index() { return (I)blockIdx.x * (I)blockDim.x + (I)threadIdx.x; }

@@ -26,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -49,6 +50,13 @@ struct dim3 {
   dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
 
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
 namespace spc_emu {
 
 constexpr unsigned kWarpSize = 32;
@@ -57,6 +65,12 @@ constexpr size_t kStackBytes = 64 * 1024;
 constexpr int kCollectiveWords = 16;
 
 struct Fiber;
+
+/* 16 bytes on the way to shared memory. */
+struct Copy {
+  unsigned char *to;
+  unsigned char bytes[16];
+};
 
 struct Thread {
   dim3 index;
@@ -68,6 +82,8 @@ struct Thread {
   unsigned seen = 0;
   const char *waits_for = "";
   int line = 0;
+  std::vector<Copy> copies;              /* begun since the last group */
+  std::vector<std::vector<Copy>> groups; /* not yet waited for, the oldest first */
 };
 
 /* A stack on which threads run: one after the other as long as none of them waits. */
@@ -85,6 +101,8 @@ struct Warp {
 
 struct Statistics {
   uint64_t barriers = 0, collectives = 0, switches = 0;
+  uint64_t products = 0; /* of tensor cores */
+  uint64_t replays = 0;  /* of shared memory accesses, by bank conflicts */
 };
 
 /* All state of the launch in progress. */

@@ -9,7 +9,8 @@ import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { buildLineProduct, packedSize, packWeights } from './line-product.js';
-import { joinBatches, sumType, takesPairs } from './matmul.js';
+import { joinBatches } from '../../../compiler/core/rows.js';
+import { sumType, takesPairs } from './matmul.js';
 import { chooseTiling } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
 

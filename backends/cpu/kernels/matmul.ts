@@ -1,15 +1,15 @@
 /** Matrix products: A is walked in place, B is packed ahead (constant), read in place, or packed at run time. */
-import { matmulSizes, type MatmulAttrs } from '../../../compiler/core/matmul.js';
+import { matmulSizes } from '../../../compiler/core/matmul.js';
 import { isBf16 } from '../../../compiler/ir/bf16.js';
 import { denseData, type DenseTensor, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, type NodeOf } from '../../../compiler/ir/types.js';
 import { add, asIndex, cast, constant, forLoop, load, mul, ref, store } from '../../../compiler/kir/build.js';
-import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
+import type { KernelBuilder, TensorRef } from '../../../compiler/kir/kernel-builder.js';
+import { joinBatches } from '../../../compiler/core/rows.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule } from '../../types.js';
 import type { Isa } from '../isa.js';
 import { buildLineProduct, halved, packedSize, packWeights } from './line-product.js';
-import { asRows, resultRows } from './operands.js';
 import { chooseTiling, type BlockRun } from './tile.js';
 import { channelVectors, outputOf } from './vector.js';
 
@@ -28,23 +28,6 @@ export function sumType(x: TensorRef, w: TensorRef, out: string): SumType | unde
  */
 export const takesPairs = (x: TensorRef, w: TensorRef, depth: number, depthStride: number): boolean =>
   x.dtype === 'i16' && (w.dtype === 'i8' || w.dtype === 'u8' || w.dtype === 'i16') && depth % 2 === 0 && depthStride === 1;
-
-/** y[batch, rows, n] = a[batch, rows, k] b[batch, k, n] */
-interface Problem {
-  readonly a: TensorRef;
-  readonly b: TensorRef;
-  readonly y: TensorRef;
-  readonly epilogue: BoundEpilogue | undefined;
-}
-
-/** Batches of A against one B are more rows of A, where memory and epilogue allow it. */
-export function joinBatches(p: Problem, attrs: MatmulAttrs): Problem {
-  if (p.y.shape.length === 2 || elementCount(p.b.shape.slice(0, -2)) !== 1 || attrs.transA) return p;
-  const results = resultRows(p.y, p.epilogue), a = asRows(p.a, p.a);
-  if (!results || !a || a.shape[0] !== results.y.shape[0]) return p;
-  const b = { ...p.b, shape: p.b.shape.slice(-2), strides: p.b.strides.slice(-2) };
-  return { a, b, ...results };
-}
 
 /** Address of the matrix of `t` that belongs to a batch. */
 function matrixBase(k: KernelBuilder, t: TensorRef, batch: readonly Expr[]): Expr {

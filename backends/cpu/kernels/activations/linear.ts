@@ -8,7 +8,7 @@ import { elementCount, type Graph, type ValueId } from '../../../../compiler/ir/
 import { add, constant, forLoop, load, mul, ref, store } from '../../../../compiler/kir/build.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../../types.js';
 import type { Isa } from '../../isa.js';
-import { joinBatches } from '../matmul.js';
+import { joinBatches } from '../../../../compiler/core/rows.js';
 import { withoutWeights } from '../operands.js';
 import { outputOf, storeElement } from '../vector.js';
 import { activeRows, lister } from './active.js';

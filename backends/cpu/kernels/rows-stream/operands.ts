@@ -4,7 +4,7 @@ import type { BoundEpilogue, KernelBuilder, TensorRef } from '../../../../compil
 import type { StreamLanes } from '../../../../compiler/kir/stream.js';
 import type { Expr, Stmt } from '../../../../compiler/kir/types.js';
 import type { KernelRequest } from '../../../types.js';
-import { asRows, resultRows, type ResultRows } from '../operands.js';
+import { asRows, resultRows, type ResultRows } from '../../../../compiler/core/rows.js';
 import { outputOf, storeTile, type ChannelVector } from '../vector.js';
 
 /** y[rows, n] = x[rows, k] W. */

@@ -1,0 +1,116 @@
+/** Products on tensor cores, run by the emulation: against float64, for sizes with every tail. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { GraphBuilder } from '../../../compiler/ir/build.js';
+import { f16ToNumber, numberToF16, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
+import { elementCount, type Graph, type Value } from '../../../compiler/ir/types.js';
+import { arg, constant, max } from '../../../compiler/kir/build.js';
+import { randomNumbers } from '../../../test/support/graphs.js';
+import { buildEmulation, emitGraph, hasGxx, runProgram, temporaryFolder } from '../../../test/targets/support.js';
+import { gpus } from '../gpu.js';
+import { cudaTarget } from '../target.js';
+import { gemmRule } from './gemm.js';
+
+/** Products y[n][m] of a graph: sizes of a linear layer, or of a convolution. */
+interface Case {
+  readonly rows: number;
+  readonly sparse: boolean;
+  readonly linear?: readonly [columns: number, depth: number];
+  readonly window?: { readonly image: readonly [number, number, number, number]; readonly kernel: readonly [number, number]; readonly stride: number; readonly pad: number; readonly dilation?: number };
+  readonly relu?: boolean;
+}
+
+const cases: readonly Case[] = [
+  { rows: 64, linear: [64, 64], sparse: true },
+  { rows: 64, linear: [64, 64], sparse: false },
+  { rows: 130, linear: [33, 200], sparse: true, relu: true },
+  { rows: 48, linear: [45, 520], sparse: true },
+  { rows: 16, linear: [1, 64], sparse: true },
+  { rows: 1, linear: [1, 4], sparse: true },
+  { rows: 7, linear: [3, 5], sparse: false, relu: true },
+  { rows: 300, linear: [150, 72], sparse: true },
+  { rows: 200, linear: [129, 100], sparse: false },
+  { rows: 32, window: { image: [2, 9, 7, 16], kernel: [3, 3], stride: 1, pad: 1 }, sparse: true },
+  { rows: 20, window: { image: [1, 8, 8, 12], kernel: [3, 3], stride: 2, pad: 1 }, sparse: true, relu: true },
+  { rows: 40, window: { image: [1, 11, 6, 8], kernel: [5, 1], stride: 1, pad: 0, dilation: 2 }, sparse: false },
+  { rows: 24, window: { image: [3, 5, 5, 3], kernel: [2, 2], stride: 1, pad: 0 }, sparse: false },
+];
+const shapeOf = (c: Case): string => `${c.sparse ? '2:4' : 'dense'} ${c.rows} rows, ${c.linear ? c.linear.join('x') : `${c.window!.image.join('x')} ${c.window!.kernel.join('x')} by ${c.window!.stride}`}`;
+
+const halves = (count: number, seed: number): number[] => randomNumbers(count, seed).map((x) => f16ToNumber(numberToF16(x)));
+const depthOf = (c: Case): number => c.linear?.[1] ?? c.window!.kernel[0] * c.window!.kernel[1] * c.window!.image[3];
+/** Weights [depth][rows], of which each row keeps `keep` of `of` consecutive ones (some keep fewer), as f16 has them. */
+function weights(c: Case, seed: number, keep: number, of: number): DenseTensor {
+  const depth = depthOf(c), all = halves(depth * c.rows, seed), choice = randomNumbers(depth * c.rows, seed + 1);
+  if (c.sparse) for (let m = 0; m < c.rows; m++) for (let k = 0; k < depth; k += of) {
+    const group = Array.from({ length: Math.min(of, depth - k) }, (_, i) => k + i).sort((a, b) => choice[a * c.rows + m]! - choice[b * c.rows + m]!);
+    group.slice(choice[k * c.rows + m]! > 0.8 ? keep - 1 : keep).forEach((dropped) => { all[dropped * c.rows + m] = 0; });
+  }
+  return tensorOf('f32', c.linear ? [depth, c.rows] : [...c.window!.kernel, c.window!.image[3], c.rows], all);
+}
+const inputShape = (c: Case): readonly number[] => c.linear ?? c.window!.image;
+
+function graphOfAll(keep: number, of: number): { readonly graph: Graph; readonly tensors: readonly DenseTensor[]; readonly inputs: readonly DenseTensor[] } {
+  const g = new GraphBuilder('m'), tensors = cases.map((c, i) => weights(c, 10 * i + 1, keep, of));
+  const outputs = cases.map((c, i): Value => {
+    const x = g.input(`x${i}`, { dtype: 'f32', shape: inputShape(c) }), w = g.constant(tensors[i]!);
+    const { stride = 1, pad = 0, dilation = 1 } = c.window ?? {};
+    const [y] = c.linear ? g.op('matmul', [x, w], { transA: false, transB: false, out: 'f32' })
+      : g.op('conv', [x, w], { strides: [stride, stride], dilations: [dilation, dilation], pads: [[pad, pad], [pad, pad]], group: 1, layout: 'nsc', out: 'f32' });
+    return y!;
+  });
+  const graph = g.finish(outputs.map((value, i) => ({ name: `y${i}`, value })));
+  const withRelu = { ...graph, nodes: graph.nodes.map((n, i) => (cases[i]!.relu ? { ...n, epilogue: { expr: max(arg(0, 'f32'), constant('f32', 0)), inputs: [] } } : n)) };
+  return { graph: withRelu, tensors, inputs: cases.map((c, i) => tensorOf('f32', inputShape(c), halves(elementCount(inputShape(c)), 10 * i + 3))) };
+}
+
+/** y and the sum of all magnitudes, in float64. */
+function expected(c: Case, x: readonly number[], w: readonly number[]): { readonly y: number[]; readonly magnitude: number[] } {
+  const y: number[] = [], magnitude: number[] = [];
+  const add = (at: number, k: number, m: number, v: number): void => { const p = v * w[k * c.rows + m]!; y[at]! += p; magnitude[at]! += Math.abs(p); };
+  const each = (columns: number, column: (n: number, put: (k: number, v: number) => void) => void): void => {
+    for (let n = 0; n < columns; n++) for (let m = 0; m < c.rows; m++) {
+      y[n * c.rows + m] = 0; magnitude[n * c.rows + m] = 0;
+      column(n, (k, v) => add(n * c.rows + m, k, m, v));
+    }
+  };
+  if (c.linear) {
+    const [columns, depth] = c.linear;
+    each(columns, (n, put) => { for (let k = 0; k < depth; k++) put(k, x[n * depth + k]!); });
+  } else {
+    const { image: [images, height, width, channels], kernel: [kh, kw], stride, pad, dilation = 1 } = c.window!;
+    const oh = Math.floor((height + 2 * pad - (kh - 1) * dilation - 1) / stride) + 1, ow = Math.floor((width + 2 * pad - (kw - 1) * dilation - 1) / stride) + 1;
+    each(images * oh * ow, (n, put) => {
+      const i = Math.floor(n / (oh * ow)), oy = Math.floor(n / ow) % oh, ox = n % ow;
+      for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++) {
+        const yy = oy * stride - pad + ky * dilation, xx = ox * stride - pad + kx * dilation;
+        if (yy < 0 || yy >= height || xx < 0 || xx >= width) continue;
+        for (let ch = 0; ch < channels; ch++) put((ky * kw + kx) * channels + ch, x[((i * height + yy) * width + xx) * channels + ch]!);
+      }
+    });
+  }
+  return { y: c.relu ? y.map((v) => Math.max(v, 0)) : y, magnitude };
+}
+
+describe.skipIf(!hasGxx).each([['f16', 2, 4], ['bf16', 2, 4], ['f32', 1, 2]] as const)('%s', (type, keep, of) => {
+  const folder = temporaryFolder(), { graph, tensors, inputs } = graphOfAll(keep, of);
+  const target = { ...cudaTarget, kernels: [gemmRule(gpus.sm_80, type)] }, { plan, files } = emitGraph(graph, target);
+  let runs: readonly (readonly DenseTensor[])[] = [];
+  beforeAll(() => {
+    const program = buildEmulation(files, folder.path, 'model');
+    runs = ['0', '1', '2'].map((seed) => runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }));
+  }, 240_000);
+  afterAll(() => folder.dispose());
+
+  test('sparse tensor cores take what has the pattern', () => {
+    expect(plan.steps.map((s) => s.choice.status)).toEqual(cases.map((c) => (c.sparse ? 'sparse-kernel' : 'dense-kernel')));
+  });
+  test.each(cases.map((c, i) => [shapeOf(c), c, i] as const))('%s', (_, c, i) => {
+    const { y, magnitude } = expected(c, toNumbers(inputs[i]!), toNumbers(tensors[i]!)), got = toNumbers(runs[0]![i]!);
+    // operands are rounded to 8 bits where they are bf16
+    const unit = type === 'bf16' ? 2 ** -7 : 2 ** -22;
+    got.forEach((v, at) => expect(Math.abs(v - y[at]!), `element ${at}`).toBeLessThanOrEqual(magnitude[at]! * unit + 1e-7));
+  });
+  test('every schedule gives the same bits', () => {
+    for (const r of runs) expect(r.map((t) => Buffer.from(t.data.buffer).toString('hex'))).toEqual(runs[0]!.map((t) => Buffer.from(t.data.buffer).toString('hex')));
+  });
+});

@@ -1,0 +1,216 @@
+/*
+ * spc_gemm.h - products of a constant matrix with many columns, on tensor cores: y[n][m] = finish(sum over k of w[m][k] x[n][k]).
+ *
+ * Weights are the first operand (the one that may be sparse), packed by the compiler in the order in which lanes read them: for every block
+ * of 128 bytes of a row of w, and every 16 rows, a tile. Blocks of threads compute BM rows of w by BN columns. Weights and columns go
+ * through a ring of STAGES parts in shared memory, filled by asynchronous copies, with one barrier a part. Columns lie in rows of 128 bytes
+ * whose 16-byte chunks are swapped by the row's number, so that no access meets another in a bank.
+ */
+#ifndef SPC_GEMM_H
+#define SPC_GEMM_H
+
+#include "spc_cuda.h"
+
+/* ---- weights ---- */
+
+/* All of w. A tile: four fragments of 32 bytes of a row, 16 bytes a lane each. */
+struct spc_dense {
+  static constexpr int tile_bytes = 2048;
+  template <class Element, int HALF, int M, int N>
+  SPC_DEVICE void multiply(float (&sums)[M][N][4], const unsigned char *tiles, const uint32_t (&b)[N][4], int lane, Element element) {
+    SPC_UNROLL
+    for (int quarter = 0; quarter < 2; quarter++) {
+      SPC_UNROLL
+      for (int i = 0; i < M; i++) {
+        const uint4 v = spc_shared_load16(tiles + i * tile_bytes + ((2 * HALF + quarter) * 32 + lane) * 16);
+        const uint32_t a[4] = {v.x, v.y, v.z, v.w};
+        SPC_UNROLL
+        for (int j = 0; j < N; j++) spc_mma(element, sums[i][j], a, b[j], quarter);
+      }
+    }
+  }
+};
+
+/* Two of every four halves of a row (2:4; of tf32, one of two elements). A tile: two fragments that stand for 64 bytes of a row each, and four bytes of places a lane. */
+struct spc_sparse {
+  static constexpr int tile_bytes = 1152;
+  template <class Element, int HALF, int M, int N>
+  SPC_DEVICE void multiply(float (&sums)[M][N][4], const unsigned char *tiles, const uint32_t (&b)[N][4], int lane, Element element) {
+    SPC_UNROLL
+    for (int i = 0; i < M; i++) {
+      const uint4 v = spc_shared_load16(tiles + i * tile_bytes + (HALF * 32 + lane) * 16);
+      const uint32_t a[4] = {v.x, v.y, v.z, v.w}, places = spc_shared_load4(tiles + i * tile_bytes + 1024 + lane * 4);
+      SPC_UNROLL
+      for (int j = 0; j < N; j++) spc_mma_sparse<HALF>(element, sums[i][j], a, b[j], places);
+    }
+  }
+};
+
+/* ---- columns ---- */
+
+/* 16 bytes of elements, one at a time: where rows are not aligned or of another type in memory. `at(i)` gives the address of the i-th, or none where it is 0. */
+template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(void *shared, At at) {
+  union {
+    typename Element::stored element[spc_per16<Element>()];
+    uint4 all;
+  } chunk;
+  SPC_UNROLL
+  for (int i = 0; i < spc_per16<Element>(); i++) {
+    const typename Memory::stored *p = at(i);
+    chunk.element[i] = Element::from(p ? Memory::to(*p) : 0.0f);
+  }
+  *(uint4 *)shared = chunk.all;
+}
+
+/* Copies of 16 bytes do where memory has the very elements that are multiplied, whole chunks of them at a place. */
+template <class Element, class Memory> constexpr bool spc_copies(int run) {
+  return sizeof(typename Element::stored) == sizeof(typename Memory::stored) && run % spc_per16<Element>() == 0;
+}
+
+/* Rows of a matrix x[N][K]. */
+template <class Element, class Memory, int N, int K> struct spc_rows {
+  typedef typename Memory::stored stored;
+  static constexpr bool aligned = spc_copies<Element, Memory>(K);
+  const stored *x;
+  struct column {
+    const stored *row; /* none beyond the last */
+  };
+  SPC_MEMBER column at(int n) const { return {n < N ? x + (size_t)n * K : nullptr}; }
+  /* Fills 16 bytes of shared memory with the column's elements from k on. */
+  SPC_MEMBER void copy(void *shared, column c, int k) const {
+    if (aligned) spc_copy16(shared, c.row && k < K ? c.row + k : x, c.row && k < K);
+    else spc_gather16<Element, Memory>(shared, [&](int i) { return c.row && k + i < K ? c.row + k + i : nullptr; });
+  }
+};
+
+/* Windows over images x[image][H][W][C], the order of a window's elements being (ky, kx, channel): convolution as a product, without a copy of its windows. */
+template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, int KW, int SY, int SX, int TOP, int LEFT, int DY, int DX, int OH, int OW> struct spc_windows {
+  typedef typename Memory::stored stored;
+  static constexpr bool aligned = spc_copies<Element, Memory>(C);
+  static constexpr int N = IMAGES * OH * OW, K = KH * KW * C;
+  const stored *x;
+  struct column {
+    const stored *image;
+    int y, x; /* of the window's first tap */
+  };
+  SPC_MEMBER column at(int n) const {
+    const int pixel = n % (OH * OW);
+    return {n < N ? x + (size_t)(n / (OH * OW)) * H * W * C : nullptr, pixel / OW * SY - TOP, pixel % OW * SX - LEFT};
+  }
+  SPC_MEMBER const stored *element(column c, int k) const {
+    const int tap = k / C, y = c.y + tap / KW * DY, x = c.x + tap % KW * DX;
+    return c.image && k < K && (unsigned)y < (unsigned)H && (unsigned)x < (unsigned)W ? c.image + (y * W + x) * C + k % C : nullptr;
+  }
+  SPC_MEMBER void copy(void *shared, column c, int k) const {
+    if (aligned) {
+      const stored *from = element(c, k);
+      spc_copy16(shared, from ? from : x, from != nullptr);
+    } else spc_gather16<Element, Memory>(shared, [&](int i) { return element(c, k + i); });
+  }
+};
+
+/* ---- the product ---- */
+
+/**
+ * @tparam WARPS_M, WARPS_N warps along rows of w and along columns
+ * @tparam STAGES parts of the ring, at least 2
+ */
+template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N, int STAGES> struct spc_gemm {
+  static constexpr int threads = 32 * WARPS_M * WARPS_N, tiles = BM / 16;
+  static constexpr int MI = BM / WARPS_M / 16, NI = BN / WARPS_N / 8;
+  static constexpr int weight_bytes = tiles * Weights::tile_bytes, stage_bytes = weight_bytes + BN * 128;
+  /* Sums on their way out lie as f32 in shared memory, so many columns at a time as there is room for. */
+  static constexpr int pitch = BM + 4;
+  static constexpr int ring_bytes = STAGES * stage_bytes, wanted = ring_bytes / (pitch * 4) / (8 * WARPS_N) * (8 * WARPS_N);
+  static constexpr int drain = wanted < 8 * WARPS_N ? 8 * WARPS_N : wanted > BN ? BN : wanted;
+  static constexpr int shared_bytes = ring_bytes > drain * pitch * 4 ? ring_bytes : drain * pitch * 4;
+  static_assert(BM % (16 * WARPS_M) == 0 && BN % (8 * WARPS_N) == 0 && STAGES >= 2, "warps take whole tiles");
+  static_assert(BN * 8 % threads == 0, "threads copy equally many chunks of columns");
+  static constexpr int column_chunks = BN * 8 / threads;
+
+  template <class Source> SPC_DEVICE void fill(unsigned char *stage, const unsigned char *weights, int m_tiles, const Source &source, const typename Source::column (&columns)[column_chunks], int block) {
+    constexpr int tile_chunks = Weights::tile_bytes / 16, chunks = tiles * tile_chunks;
+    const int first = (int)blockIdx.y * tiles;
+    SPC_UNROLL
+    for (int i = 0; i < (chunks + threads - 1) / threads; i++) {
+      const int c = (int)threadIdx.x + i * threads;
+      if (chunks % threads != 0 && c >= chunks) break;
+      /* rows beyond the last tile repeat it: their sums are not stored */
+      const int tile = first + c / tile_chunks;
+      spc_copy16(stage + 16 * c, weights + ((size_t)block * m_tiles + (tile < m_tiles ? tile : m_tiles - 1)) * Weights::tile_bytes + c % tile_chunks * 16, true);
+    }
+    SPC_UNROLL
+    for (int i = 0; i < column_chunks; i++) {
+      const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
+      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], block * spc_per_block<Element>() + chunk * spc_per16<Element>());
+    }
+  }
+
+  template <int HALF> SPC_DEVICE void multiply(float (&sums)[MI][NI][4], const unsigned char *stage, int warp_m, int warp_n, int lane) {
+    uint32_t b[NI][4];
+    SPC_UNROLL
+    for (int j = 0; j < NI; j++) {
+      const int row = (warp_n * NI + j) * 8 + (lane & 7), chunk = HALF * 4 + (lane >> 3);
+      spc_load_matrices(b[j], stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
+    }
+    Weights::template multiply<Element, HALF>(sums, stage + warp_m * MI * Weights::tile_bytes, b, lane, Element());
+  }
+
+  /**
+   * The thread block (blockIdx.x, blockIdx.y) of the product: columns and rows of w.
+   * @param m_tiles tiles of 16 rows that w has
+   * @param from, to blocks of 128 bytes of a row that are summed
+   * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n)
+   */
+  template <class Source, class Store> SPC_DEVICE void run(const unsigned char *weights, int m_tiles, int from, int to, const Source &source, Store store) {
+    SPC_SHARED(memory);
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M, n0 = (int)blockIdx.x * BN;
+    typename Source::column columns[column_chunks];
+    SPC_UNROLL
+    for (int i = 0; i < column_chunks; i++) columns[i] = source.at(n0 + ((int)threadIdx.x + i * threads) / 8);
+    float sums[MI][NI][4] = {};
+    SPC_UNROLL
+    for (int s = 0; s < STAGES - 1; s++) {
+      if (from + s < to) fill(memory + s * stage_bytes, weights, m_tiles, source, columns, from + s);
+      spc_copy_commit();
+    }
+    for (int block = from; block < to; block++) {
+      spc_copy_wait<STAGES - 2>();
+      __syncthreads();
+      const int ahead = block + STAGES - 1;
+      if (ahead < to) fill(memory + (ahead - from) % STAGES * stage_bytes, weights, m_tiles, source, columns, ahead);
+      spc_copy_commit();
+      const unsigned char *stage = memory + (block - from) % STAGES * stage_bytes;
+      multiply<0>(sums, stage, warp_m, warp_n, lane);
+      multiply<1>(sums, stage, warp_m, warp_n, lane);
+    }
+    spc_copy_wait<0>();
+    drain_sums((float *)memory, sums, warp_m, warp_n, lane, n0, store);
+  }
+
+  /* Sums go through shared memory, so that neighbouring threads store neighbouring rows of w. */
+  template <class Store> SPC_DEVICE void drain_sums(float *sheet, const float (&sums)[MI][NI][4], int warp_m, int warp_n, int lane, int n0, Store store) {
+    constexpr int at_once = drain / (8 * WARPS_N); /* of the NI tiles that a warp has along columns */
+    const int g = lane / 4, t = lane % 4;
+    SPC_UNROLL
+    for (int first = 0; first < NI; first += at_once) {
+      __syncthreads();
+      SPC_UNROLL
+      for (int j = first; j < first + at_once && j < NI; j++)
+        SPC_UNROLL
+        for (int i = 0; i < MI; i++)
+          SPC_UNROLL
+          for (int c = 0; c < 4; c++) sheet[((warp_n * at_once + j - first) * 8 + 2 * t + c % 2) * pitch + (warp_m * MI + i) * 16 + g + 8 * (c / 2)] = sums[i][j][c];
+      __syncthreads();
+      for (int q = (int)threadIdx.x; q < drain * BM / 4; q += threads) {
+        const int column = q / (BM / 4), row = q % (BM / 4) * 4, j = first + column / 8 % at_once;
+        if (j >= NI) continue;
+        const float4 v = *(const float4 *)(sheet + column * pitch + row);
+        float quad[4] = {v.x, v.y, v.z, v.w};
+        store(quad, (int)blockIdx.y * BM + row, n0 + (column / 8 / at_once * NI + j) * 8 + column % 8);
+      }
+    }
+  }
+};
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * spc_ptx.h - the PTX instructions that kernels use, one function each, for nvcc. What each one does is written down as code in
+ * spc_emu_ptx.h, which takes the place of this file in the emulation. PTX ISA 8.5, sections 9.7.9.25 (cp.async), 9.7.14 (mma).
+ */
+#ifndef SPC_PTX_H
+#define SPC_PTX_H
+
+/* Ordered metadata is what fast paths of newer GPUs ask for; assemblers before CUDA 12.5 do not know the word, and the meaning is the same. */
+#if __CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 5)
+#define SPC_MMA_SPARSE "mma.sp::ordered_metadata.sync.aligned."
+#else
+#define SPC_MMA_SPARSE "mma.sp.sync.aligned."
+#endif
+
+SPC_DEVICE unsigned spc_shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+/* Starts copying 16 bytes from global to shared memory, or writing 16 zero bytes there where `valid` is false. */
+SPC_DEVICE void spc_copy16(void *shared, const void *global, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(spc_shared_address(shared)), "l"(global), "r"(valid ? 16 : 0) : "memory");
+}
+/* Makes a group of the copies that this thread has started since the last group. */
+SPC_DEVICE void spc_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/* Waits until at most the last LEFT groups of this thread are under way. */
+template <int LEFT> SPC_DEVICE void spc_copy_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
+
+/* 16 or 4 bytes from shared memory, by all lanes of a warp together. */
+SPC_DEVICE uint4 spc_shared_load16(const void *shared) { return *(const uint4 *)shared; }
+SPC_DEVICE uint32_t spc_shared_load4(const void *shared) { return *(const uint32_t *)shared; }
+/* 16 bytes that are read once: past the first cache. */
+SPC_DEVICE uint4 spc_stream_load16(const void *global) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(global));
+  return v;
+}
+
+/* Four matrices of 8 rows of 16 bytes; lane L brings the address of row L % 8 of matrix L / 8. */
+SPC_DEVICE void spc_load_matrices(uint32_t (&r)[4], const void *row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(spc_shared_address(row)) : "memory");
+}
+
+/*
+ * d += A B: 16 rows of 32 bytes of A, 8 columns of B, sums in f32. `half` is the part of B that takes part: b[2 half], b[2 half + 1].
+ * The sparse one has 64 bytes of a row of A, of which 32 are stored; e: their places, in the pair of lanes of every quad that SELECTOR names.
+ */
+#define SPC_DEFINE_MMA(ELEMENT, SHAPE, SPARSE_SHAPE, TYPE)                                                                                            \
+  SPC_DEVICE void spc_mma(ELEMENT, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], int half) {                                        \
+    asm volatile("mma.sync.aligned." SHAPE ".row.col.f32." TYPE "." TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                                                     \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[2 * half]), "r"(b[2 * half + 1]));                                               \
+  }                                                                                                                                                   \
+  template <int SELECTOR> SPC_DEVICE void spc_mma_sparse(ELEMENT, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t e) {       \
+    asm volatile(SPC_MMA_SPARSE SPARSE_SHAPE ".row.col.f32." TYPE "." TYPE ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9,%10,%11}, {%0,%1,%2,%3}, %12, %13;" \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                                                     \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(e), "n"(SELECTOR));                    \
+  }
+SPC_DEFINE_MMA(spc_f16, "m16n8k16", "m16n8k32", "f16")
+SPC_DEFINE_MMA(spc_bf16, "m16n8k16", "m16n8k32", "bf16")
+SPC_DEFINE_MMA(spc_tf32, "m16n8k8", "m16n8k16", "tf32")
+
+#endif
