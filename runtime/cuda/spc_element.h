@@ -24,7 +24,7 @@ struct spc_f32 {
 struct spc_tf32 : spc_f32 {};
 
 /* Elements in 16 bytes, the unit of copies, and in 128, the part of a row that one k block has. */
-template <class Element> constexpr int spc_per16() { return 16 / (int)sizeof(typename Element::stored); }
-template <class Element> constexpr int spc_per_block() { return 128 / (int)sizeof(typename Element::stored); }
+template <class Element> constexpr int spc_per16 = 16 / (int)sizeof(typename Element::stored);
+template <class Element> constexpr int spc_per_block = 128 / (int)sizeof(typename Element::stored);
 
 #endif

@@ -51,11 +51,11 @@ struct spc_sparse {
 /* 16 bytes of elements, one at a time: where rows are not aligned or of another type in memory. `at(i)` gives the address of the i-th, or none where it is 0. */
 template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(void *shared, At at) {
   union {
-    typename Element::stored element[spc_per16<Element>()];
+    typename Element::stored element[spc_per16<Element>];
     uint4 all;
   } chunk;
   SPC_UNROLL
-  for (int i = 0; i < spc_per16<Element>(); i++) {
+  for (int i = 0; i < spc_per16<Element>; i++) {
     const typename Memory::stored *p = at(i);
     chunk.element[i] = Element::from(p ? Memory::to(*p) : 0.0f);
   }
@@ -63,14 +63,13 @@ template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(vo
 }
 
 /* Copies of 16 bytes do where memory has the very elements that are multiplied, whole chunks of them at a place. */
-template <class Element, class Memory> constexpr bool spc_copies(int run) {
-  return sizeof(typename Element::stored) == sizeof(typename Memory::stored) && run % spc_per16<Element>() == 0;
-}
+template <class Element, class Memory, int RUN>
+constexpr bool spc_copies = sizeof(typename Element::stored) == sizeof(typename Memory::stored) && RUN % spc_per16<Element> == 0;
 
 /* Rows of a matrix x[N][K]. */
 template <class Element, class Memory, int N, int K> struct spc_rows {
   typedef typename Memory::stored stored;
-  static constexpr bool aligned = spc_copies<Element, Memory>(K);
+  static constexpr bool aligned = spc_copies<Element, Memory, K>;
   const stored *x;
   struct column {
     const stored *row; /* none beyond the last */
@@ -86,7 +85,7 @@ template <class Element, class Memory, int N, int K> struct spc_rows {
 /* Windows over images x[image][H][W][C], the order of a window's elements being (ky, kx, channel): convolution as a product, without a copy of its windows. */
 template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, int KW, int SY, int SX, int TOP, int LEFT, int DY, int DX, int OH, int OW> struct spc_windows {
   typedef typename Memory::stored stored;
-  static constexpr bool aligned = spc_copies<Element, Memory>(C);
+  static constexpr bool aligned = spc_copies<Element, Memory, C>;
   static constexpr int N = IMAGES * OH * OW, K = KH * KW * C;
   const stored *x;
   struct column {
@@ -142,7 +141,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
     SPC_UNROLL
     for (int i = 0; i < column_chunks; i++) {
       const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
-      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], block * spc_per_block<Element>() + chunk * spc_per16<Element>());
+      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], block * spc_per_block<Element> + chunk * spc_per16<Element>);
     }
   }
 
