@@ -63,6 +63,8 @@ export interface Target {
   readonly doc: string;
   /** Its own passes (data layout), between the common ones and fusion. */
   readonly passes: readonly Pass[];
+  /** Its own passes on the finished graph (how values are stored), after all others. */
+  readonly lastPasses?: readonly Pass[];
   readonly kernels: readonly KernelRule[];
   /** What it knows of activations in tiles; absent where everything is row-major. */
   readonly layouts?: LayoutModel;

@@ -3,6 +3,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSyn
 import { basename, dirname, join } from 'node:path';
 import { targets, type TargetName } from '../backends/index.js';
 import type { CpuName } from '../backends/cpu/target.js';
+import type { GpuName } from '../backends/cuda/gpu.js';
+import type { Precision } from '../backends/cuda/target.js';
 import type { EmitOptions, Target } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
@@ -39,6 +41,10 @@ export interface CompileOptions extends LayoutSettings {
   readonly name?: string;
   /** Instruction set, or several for one library that chooses among them at run time. */
   readonly cpu?: CpuName | readonly CpuName[];
+  /** Of the CUDA target: how products are multiplied and activations stored (sums are f32); default fp16. */
+  readonly precision?: Precision;
+  /** GPU architectures that the project is built for; kernels are chosen for the first. Default sm_80. */
+  readonly gpuArch?: readonly GpuName[];
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];
   /** Straight-line code as bytes of a binary file (default), or as instructions to read. */
@@ -107,7 +113,7 @@ const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget,
 /** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
 export function optimiseModel(source: ModelSource, options: CompileOptions = {}): { readonly imported: ReturnType<typeof importModel>; readonly optimised: ReturnType<typeof runPasses>; readonly target: Target; readonly name: string } {
   const name = modelIdentifier(options.name || source.name || 'model');
-  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native' });
+  const target = targets[options.target ?? 'cpu']({ cpu: options.cpu ?? 'native', ...(options.precision ? { precision: options.precision } : {}), ...(options.gpuArch ? { gpuArch: options.gpuArch } : {}) });
   options.onPhase?.('import');
   const imported = importModel({ ...source, name }, { ...(options.dims ? { dims: options.dims } : {}), ...(options.bind ? { bind: options.bind } : {}) });
   const measured = options.zeros ? withZeros(imported.graph, options.zeros) : imported.graph;

@@ -65,7 +65,7 @@ const fusion: readonly Pass[] = [
 ];
 
 /** All passes for a target, in order. */
-export const pipelineFor = (target: { readonly passes: readonly Pass[] }): readonly Pass[] => [...canonical, ...target.passes, ...fusion];
+export const pipelineFor = (target: { readonly passes: readonly Pass[]; readonly lastPasses?: readonly Pass[] }): readonly Pass[] => [...canonical, ...target.passes, ...fusion, ...(target.lastPasses ?? [])];
 
 /** All passes that do not belong to a target. */
 export const pipeline: readonly Pass[] = pipelineFor({ passes: [] });

@@ -8,6 +8,7 @@ import { cTypes } from '../../compiler/emit/c-like.js';
 import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cudaKernels, type CudaKernel } from './grid.js';
+import type { GpuName } from './gpu.js';
 import { cmakeFile } from './project.js';
 
 /** Sources under runtime/ that the emitted project includes. */
@@ -88,7 +89,7 @@ function hostFunctions(plan: Plan, name: string, kernels: readonly (readonly Cud
   return w.text();
 }
 
-export function emitCuda(plan: Plan, options: EmitOptions): EmittedFiles {
+export function emitCuda(plan: Plan, options: EmitOptions, archs: readonly GpuName[]): EmittedFiles {
   const { name } = options;
   const top = fileHead(plan, name, options.header);
   const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
@@ -115,6 +116,6 @@ export function emitCuda(plan: Plan, options: EmitOptions): EmittedFiles {
   }
   for (const f of runtimeSources) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
-  files.set('CMakeLists.txt', cmakeFile(name));
+  files.set('CMakeLists.txt', cmakeFile(name, archs));
   return files;
 }

@@ -22,3 +22,4 @@ export const gpus = {
 } as const satisfies Readonly<Record<string, Gpu>>;
 
 export type GpuName = keyof typeof gpus;
+export const gpuNames = Object.keys(gpus) as readonly GpuName[];

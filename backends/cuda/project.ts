@@ -1,11 +1,12 @@
 /** The CMake project around the CUDA source: nvcc where it is found, else the emulation on the host. */
+import type { GpuName } from './gpu.js';
 
 /** Flags of the host compiler for the emulation. -fwrapv: ONNX integers wrap. */
 const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
 /** Flags of nvcc. The architecture is the user's choice (CMAKE_CUDA_ARCHITECTURES). */
 export const nvccFlags = ['-std=c++17', '-O3'] as const;
 
-export const cmakeFile = (name: string): string => `# Written by spc. A static library of the model, and a program that runs it on raw files.
+export const cmakeFile = (name: string, archs: readonly GpuName[]): string => `# Written by spc. A static library of the model, and a program that runs it on raw files.
 # Without a CUDA compiler (or with -DSPC_EMULATE=ON) kernels run on the CPU, in an emulation of the CUDA execution model.
 cmake_minimum_required(VERSION 3.18)
 project(${name} C CXX)
@@ -19,7 +20,7 @@ if(NOT SPC_EMULATE)
 endif()
 if(CMAKE_CUDA_COMPILER AND NOT SPC_EMULATE)
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80)
+    set(CMAKE_CUDA_ARCHITECTURES ${archs.map((a) => a.replace('sm_', '')).join(' ')})
   endif()
   enable_language(CUDA)
 else()

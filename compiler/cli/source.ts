@@ -39,6 +39,7 @@ export async function compileFromFlags(source: ModelSource, flags: FlagValues, t
     ...(flags.target ? { target: flags.target } : {}), ...(flags.cpu ? { cpu: flags.cpu } : {}), ...(flags.weights ? { weights: flags.weights } : {}),
     ...(flags.name ? { name: flags.name } : {}), ...(flags.dim ? { dims: flags.dim } : {}), ...(flags.bind ? { bind: readBindings(flags.bind) } : {}),
     ...(flags.asm ? { asm: flags.asm } : {}), ...(flags.layout ? { layouts: flags.layout } : {}), ...(flags.codeBudget === undefined ? {} : { codeBudget: flags.codeBudget * 2 ** 20 }),
+    ...(flags.precision ? { precision: flags.precision } : {}), ...(flags.gpuArch ? { gpuArch: flags.gpuArch } : {}),
     ...(flags.weightType ? { weightType: flags.weightType } : {}),
     ...(flags.requireSparse === undefined ? {} : { requireSparse: flags.requireSparse }),
     ...(flags.sparsityProfile === undefined ? {} : { zeros: readProfile(flags.sparsityProfile) }),

@@ -6,7 +6,7 @@ import type { BinaryOp, CompareOp, Expr, KType, ScalarType, UnaryOp } from '../k
 import { dtypes, type DType, type TypedArray } from './dtype.js';
 import { parseLayout } from './layout.js';
 import { denseTensor, newArray, storedValue, type Tensor } from './tensor.js';
-import { elementCount, type Epilogue, type Graph, type Node, type Origin, type TensorType, type Value, type ValueId } from './types.js';
+import { narrowTypes, elementCount, type Epilogue, type Graph, type Node, type Origin, type TensorType, type Value, type ValueId } from './types.js';
 
 /** A constant of which the text gives only type, hash and number of non-zeros. */
 export interface ElidedConstant {
@@ -199,9 +199,9 @@ export function parseGraph(text: string, options: ParseOptions = {}): Graph {
   const values = new Map<ValueId, Value>(), nodes: Node[] = [], inputs: ValueId[] = [], outputs: { name: string; value: ValueId }[] = [];
   const declare = (s: Scanner): Value => {
     const id = s.id(), valueName = s.string();
-    const type = s.type(), text = s.try('@ ') ? s.take(/\w+\([^)]*\)/, 'a layout') : undefined;
+    const type = s.type(), stored = narrowTypes.find((t) => s.try(`as ${t}`)), text = s.try('@ ') ? s.take(/\w+\([^)]*\)/, 'a layout') : undefined;
     const layout = text === undefined ? undefined : parseLayout(text) ?? s.fail('a layout');
-    const value: Value = { id, name: valueName, type, ...(layout ? { layout } : {}) };
+    const value: Value = { id, name: valueName, type, ...(stored ? { stored } : {}), ...(layout ? { layout } : {}) };
     values.set(id, value);
     return value;
   };

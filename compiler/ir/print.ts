@@ -79,7 +79,7 @@ function constantText(t: Tensor, all: boolean): string {
   return `= sparse base64 "${base64(new Uint8Array(buffer, byteOffset, byteLength))}" [${t.indices.join(', ')}]`;
 }
 
-const declared = (v: Value): string => `%${v.id} ${JSON.stringify(v.name)} ${formatType(v.type)}${v.layout ? ` @ ${formatLayout(v.layout)}` : ''}`;
+const declared = (v: Value): string => `%${v.id} ${JSON.stringify(v.name)} ${formatType(v.type)}${v.stored ? ` as ${v.stored}` : ''}${v.layout ? ` @ ${formatLayout(v.layout)}` : ''}`;
 
 function nodeText(graph: Graph, node: Node): string {
   const args = (ids: readonly number[]): string => `(${ids.map((i) => `%${i}`).join(', ')})`;

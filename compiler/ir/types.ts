@@ -10,6 +10,10 @@ import type { Tensor } from './tensor.js';
 import type { OpAttrs, OpKind } from '../core/index.js';
 import type { Expr } from '../kir/types.js';
 
+/** Types that f32 values may be rounded to where they are stored. */
+export const narrowTypes = ['f16', 'bf16'] as const;
+export type NarrowType = (typeof narrowTypes)[number];
+
 /** Element type and static shape (row-major). A scalar has shape []. */
 export interface TensorType {
   readonly dtype: DType;
@@ -47,6 +51,8 @@ export interface Value {
   readonly constant?: Tensor;
   /** How it lies in memory where that is not row-major; of computed f32 values only (select-layout). */
   readonly layout?: Layout;
+  /** Element type in memory where it is narrower than the type says; of computed f32 values only (narrow-activations). */
+  readonly stored?: NarrowType;
   /** Share of its elements that were zero when it was measured (a sparsity profile). */
   readonly zeros?: number;
 }

@@ -26,6 +26,7 @@ export function verifyGraph(graph: Graph): Diagnostic[] {
     names.set(v.name, v.id);
     if (v.type.shape.some((d) => !Number.isSafeInteger(d) || d < 0)) report('SPC9012', `'${v.name}' has the type ${formatType(v.type)}`);
     if (v.layout && !fitsLayout(v)) report('SPC9012', `'${v.name}' of type ${formatType(v.type)} cannot lie in ${formatLayout(v.layout)}`);
+    if (v.stored && (v.type.dtype !== 'f32' || v.constant || graph.inputs.includes(v.id))) report('SPC9012', `'${v.name}' of type ${formatType(v.type)} cannot be stored as ${v.stored}`);
     if (!v.constant) continue;
     defined.add(v.id);
     if (v.constant.dtype !== v.type.dtype || !sameShape(v.constant.shape, v.type.shape)) {

@@ -2,7 +2,7 @@
 import type { DType } from '../ir/dtype.js';
 import { gridVectors, LANES, layoutElements, phaseVectors, type Layout } from '../ir/layout.js';
 import type { Tensor } from '../ir/tensor.js';
-import { contiguousStrides, elementCount, type TensorType, type ValueId } from '../ir/types.js';
+import { contiguousStrides, elementCount, type NarrowType, type TensorType, type ValueId } from '../ir/types.js';
 import { add, asIndex, cast, div, forLoop, load, mapExpr, mod, mul, rangeBegin, rangeEnd, ref, store } from './build.js';
 import type { Routine } from './routine.js';
 import type { CallArgument, Expr, KernelParam, LoopAttrs, ScalarType, Stmt } from './types.js';
@@ -13,6 +13,8 @@ export interface TensorRef extends TensorType {
   /** In elements. */
   readonly strides: readonly number[];
   readonly offset: number;
+  /** Element type in memory, where it is narrower than `dtype`: conversions happen at loads and stores. */
+  readonly stored?: NarrowType;
   /** Present where memory is not row-major; strides then mean nothing. */
   readonly layout?: Layout;
 }
@@ -133,8 +135,11 @@ export class KernelBuilder {
    * Stores `value` as element `at` of the node's output, through the epilogue if there is one. Use `storeRaw` for a second
    * output or for intermediate results.
    */
-  store(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
-    return this.storeRaw(t, at, this.epilogue ? applyEpilogue(this.epilogue, value, this.epilogue.inputs.map((e) => this.loadBroadcast(e, at))) : value);
+  store(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt { return this.storeThrough(this.epilogue, t, at, value); }
+
+  /** The same through a given epilogue: the node's in another form. */
+  storeThrough(epilogue: BoundEpilogue | undefined, t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
+    return this.storeRaw(t, at, epilogue ? applyEpilogue(epilogue, value, epilogue.inputs.map((e) => this.loadBroadcast(e, at))) : value);
   }
 
   storeRaw(t: TensorRef, at: readonly (Expr | number)[], value: Expr): Stmt {
@@ -187,7 +192,7 @@ export class KernelBuilder {
 
 /** Parameter of a tensor reference: everything from its pointer to its last element. */
 export function paramOf(t: TensorRef, role: KernelParam['role']): KernelParam {
-  if (t.layout) return { name: t.param, dtype: t.dtype, size: layoutElements(t.layout), role };
+  if (t.layout) return { name: t.param, dtype: t.stored ?? t.dtype, size: layoutElements(t.layout), role };
   const last = t.shape.reduce((s, d, i) => s + Math.max(0, d - 1) * Math.abs(t.strides[i]!), t.offset);
-  return { name: t.param, dtype: t.dtype, size: elementCount(t.shape) === 0 ? 0 : last + 1, role };
+  return { name: t.param, dtype: t.stored ?? t.dtype, size: elementCount(t.shape) === 0 ? 0 : last + 1, role };
 }

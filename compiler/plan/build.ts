@@ -17,8 +17,8 @@ import { placeInArena, type Lifetime } from './memory.js';
 import type { BufferRef, LayerChoice, Plan, PlanConstant, PlanStep } from './types.js';
 
 const bytesOf = (graph: Graph, id: ValueId): number => {
-  const { type, layout } = valueOf(graph, id);
-  return layout ? layoutElements(layout) * dtypes[type.dtype].bytes : bytesOfType(type);
+  const { type, layout, stored } = valueOf(graph, id);
+  return layout ? layoutElements(layout) * dtypes[type.dtype].bytes : bytesOfType(stored ? { ...type, dtype: stored } : type);
 };
 
 /** Follows renaming nodes (reshape) to the value whose memory is really used. */
@@ -58,7 +58,7 @@ function chooseInPlace(graph: Graph, drafts: readonly DraftStep[], nodes: readon
       const root = roots.get(id)!;
       const used = operandsOf(node).filter((v) => roots.get(v) === root).length;
       if (valueOf(graph, id).constant || fixed.has(root) || uses.get(root) !== i || used !== 1) continue;
-      if (!sameLayout(valueOf(graph, id).layout, layout) || types[o]!.dtype !== typeOf(graph, y).dtype || !sameShape(types[o]!.shape, typeOf(graph, y).shape) || bytesOf(graph, root) !== bytesOf(graph, y)) continue;
+      if (!sameLayout(valueOf(graph, id).layout, layout) || types[o]!.dtype !== typeOf(graph, y).dtype || valueOf(graph, id).stored !== valueOf(graph, y).stored || !sameShape(types[o]!.shape, typeOf(graph, y).shape) || bytesOf(graph, root) !== bytesOf(graph, y)) continue;
       for (const [v, r] of roots) if (r === y) roots.set(v, root);
       uses.set(root, Math.max(uses.get(y) ?? i, i));
       return;

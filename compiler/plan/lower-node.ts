@@ -102,8 +102,8 @@ const loopNest = (target: Target, macs: number): LayerChoice => ({
 
 export function lowerNode(graph: Graph, node: Node, target: Target, index: number, decision?: LayoutDecision): DraftStep {
   const ref = (id: ValueId, name: string): TensorRef => {
-    const { type, layout } = valueOf(graph, id);
-    return tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
+    const { type, layout, stored } = valueOf(graph, id), t = tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
+    return stored ? { ...t, stored } : t;
   };
   const request = requestOf(graph, node, ref, decision), { inputs, outputs, epilogue } = request;
   const k = new KernelBuilder(epilogue, ref);

@@ -1,12 +1,15 @@
 /** Both thin targets against the reference evaluator, compiled without warnings and run. */
 import { describe, expect, test } from 'vitest';
-import { cudaTarget } from '../../backends/cuda/target.js';
+import { cudaTarget as cudaTargetFor } from '../../backends/cuda/target.js';
 import { fpgaTarget } from '../../backends/fpga/target.js';
 import { evaluateGraph } from '../../compiler/kir/evaluate.js';
 import { compareTensors } from '../support/compare.js';
 import { hasTool } from '../support/processes.js';
 import { samples, type Sample } from './graphs.js';
 import { buildCSimulation, buildEmulation, emitGraph, exec, hasGxx, hasNvcc, mustExec, nvcc, runProgram, temporaryFolder, writeProject } from './support.js';
+
+/** Every operator's loop nest, without tensor cores: as exact as the evaluator. */
+const cudaTarget = cudaTargetFor('fp32');
 
 const builders = {
   cuda: { target: cudaTarget, build: buildEmulation },

@@ -14,9 +14,9 @@ import { chooseTiling, sharedBytes } from './tiling.js';
 const elementNames: Readonly<Record<ElementType, string>> = { f16: 'spc_f16', bf16: 'spc_bf16', f32: 'spc_tf32' };
 
 /** What the kernel calls with sums of four neighbouring rows of w at one column: the epilogue, and the stores. */
-function finish(k: KernelBuilder, { results: { y }, rows, columns }: Product, bm: number, bn: number): CallArgument {
+function finish(k: KernelBuilder, { results: { y, epilogue }, rows, columns }: Product, bm: number, bn: number): CallArgument {
   const sums = k.name('sums'), m = k.name('m'), n = k.name('n'), i = k.name('i'), row = add(ref(m), ref(i));
-  const stored: Stmt = k.store(y, [ref(n), row], load(sums, 'f32', ref(i)));
+  const stored: Stmt = k.storeThrough(epilogue, y, [ref(n), row], load(sums, 'f32', ref(i)));
   const checks = [...(rows % bm === 0 ? [] : [compare('lt', row, rows)]), ...(columns % bn === 0 ? [] : [compare('lt', ref(n), columns)])];
   const guarded = checks.reduceRight<Stmt>((inner, check) => ifStmt(check, [inner]), stored);
   return {
@@ -25,7 +25,7 @@ function finish(k: KernelBuilder, { results: { y }, rows, columns }: Product, bm
   };
 }
 
-const sourceType = ({ source: { name, sizes } }: Product, type: ElementType, x: TensorRef): string => `${name}<${[elementNames[type], x.dtype === 'f32' ? 'spc_f32' : `spc_${x.dtype}`, ...sizes].join(', ')}>`;
+const sourceType = ({ source: { name, sizes } }: Product, type: ElementType, x: TensorRef): string => `${name}<${[elementNames[type], `spc_${x.stored ?? x.dtype}`, ...sizes].join(', ')}>`;
 
 function candidate(gpu: Gpu, request: KernelRequest, p: Product, type: ElementType, sparse: boolean): KernelCandidate {
   const perBlock = type === 'f32' ? 32 : 64, blocks = Math.ceil(p.depth / perBlock), { tiling, nanoseconds } = chooseTiling(gpu, sparse, p.rows, p.columns, blocks, perBlock);

@@ -61,9 +61,22 @@ export function productOf(request: KernelRequest): Product | string | undefined 
   };
 }
 
+/** An f32 as tensor cores read it: 10 bits of fraction, to the nearest one. */
+const toTf32 = (x: number): number => {
+  const v = new DataView(new ArrayBuffer(4));
+  v.setFloat32(0, x);
+  const bits = v.getUint32(0);
+  if ((bits & 0x7f800000) === 0x7f800000) return x;
+  v.setUint32(0, ((bits + 0x1000) & 0xffffe000) >>> 0);
+  return v.getFloat32(0);
+};
+
 /** The weights in the type in which they are multiplied, so that what rounds to zero is one. */
 export function weightsOf(p: Product, constant: Tensor, type: ElementType): WeightMatrix {
-  const data = denseData(constant), rounded = newArray(type, p.rows * p.depth);
-  for (let m = 0; m < p.rows; m++) for (let k = 0; k < p.depth; k++) rounded[m * p.depth + k] = storedValue(type, p.weight(data as ArrayLike<number | bigint>, m, k)) as never;
+  const data = denseData(constant) as ArrayLike<number | bigint>, rounded = newArray(type, p.rows * p.depth);
+  for (let m = 0; m < p.rows; m++) for (let k = 0; k < p.depth; k++) {
+    const x = p.weight(data, m, k);
+    rounded[m * p.depth + k] = (type === 'f32' ? toTf32(x) : storedValue(type, x)) as never;
+  }
   return weightMatrix(type, p.rows, p.depth, rounded);
 }
