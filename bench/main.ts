@@ -12,7 +12,7 @@ import { nativeIsa } from '../backends/cpu/target.js';
 import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
 import { allowedCpuNumbers } from '../compiler/cli/timing.js';
 import { packageRoot } from '../compiler/emit/runtime-files.js';
-import { findCompiler } from '../runtime/node/build-library.js';
+import { findCompiler } from '../runtime/node/toolchain.js';
 import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
 import { buildPeaks } from './peaks.js';
 import { environmentOf, type Environment } from './peers/environment.js';

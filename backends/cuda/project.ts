@@ -2,7 +2,7 @@
 import type { GpuName } from './gpu.js';
 
 /** Flags of the host compiler for the emulation. -fwrapv: ONNX integers wrap. */
-const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
+export const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
 /** Flags of nvcc. The architecture is the user's choice (CMAKE_CUDA_ARCHITECTURES). */
 export const nvccFlags = ['-std=c++17', '-O3'] as const;
 

@@ -8,7 +8,7 @@ import { elementCount, valueOf, type Graph } from '../ir/types.js';
 import { importModel } from '../onnx/import.js';
 import type { FlagValues } from './flags.js';
 import { openOnnxRuntime, type OrtSession } from './onnxruntime.js';
-import { compileFromFlags, isFolder, loadFiles, readBindings, readModelFile, runLoaded, type ModelFile } from './source.js';
+import { compileFromFlags, isFolder, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded, type ModelFile } from './source.js';
 import type { Terminal } from './terminal.js';
 
 export interface Runnable {
@@ -37,7 +37,7 @@ function lazily<T>(open: () => T): { (): T; readonly opened: () => T | undefined
 
 /** @throws SpcError SPC6002 for another engine than the compiled one with a build folder */
 export async function openModel(path: string, flags: FlagValues, terminal: Terminal): Promise<Runnable> {
-  const loadOptions = { threads: flags.threads ?? 1 };
+  const loadOptions = loadOptionsOf(flags);
   if (isFolder(path)) {
     if (flags.engine !== undefined && flags.engine !== 'compiled') {
       throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--engine ${flags.engine} needs the .onnx file, not a build folder` }]);

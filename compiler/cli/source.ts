@@ -64,6 +64,9 @@ export async function loadFiles(files: CompileResult['files'], options: LoadOpti
   }
 }
 
+/** How flags want a compiled model loaded. */
+export const loadOptionsOf = (flags: FlagValues): Pick<LoadOptions, 'threads' | 'device'> => ({ threads: flags.threads ?? 1, ...(flags.device ? { device: flags.device } : {}) });
+
 /** Runs a loaded model on tensors in the order of its inputs. */
 export function runLoaded(model: LoadedModel, inputs: readonly Tensor[]): DenseTensor[] {
   const results = model.run(Object.fromEntries(model.inputs.map((p, i) => [p.name, denseData(inputs[i]!)])));

@@ -14,13 +14,13 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'run', summary: 'run a model once and print or save its outputs', args: [modelOrFolder],
-    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'threads', 'profileSparsity', 'samples', ...compileFlags],
+    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'target', 'device', 'threads', 'profileSparsity', 'samples', ...compileFlags],
     examples: ['spc run model.onnx --input image=digit.npy --top 5', 'spc run model.onnx --input image=samples.npy --profile-sparsity zeros.json', 'spc run build --random 1 --output-dir out'],
     load: () => import('./verbs/run.js'),
   },
   {
     name: 'verify', summary: 'compare the compiled model with the reference evaluator and ONNX Runtime', args: [model],
-    flags: [...inputFlags, 'samples', 'rtol', 'atol', 'threads', ...compileFlags],
+    flags: [...inputFlags, 'samples', 'rtol', 'atol', 'target', 'device', 'threads', ...compileFlags],
     examples: ['spc verify model.onnx', 'spc verify model.onnx --input image=digit.npy --rtol 1e-4'],
     load: () => import('./verbs/verify.js'),
   },

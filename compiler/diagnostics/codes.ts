@@ -54,6 +54,7 @@ export const codes = {
   SPC5505: { title: 'compiled for another target', explanation: 'The build folder holds a model for a target that cannot be run here.' },
   SPC5506: { title: 'an inference failed', explanation: 'The compiled model returned an error status when it was created or run, or it had been disposed of.' },
   SPC5507: { title: 'instructions that this machine lacks', explanation: 'The model was compiled for an instruction set (`--cpu`) that this machine does not have.' },
+  SPC5508: { title: 'no GPU', explanation: 'The model was compiled for a GPU, and none was found. `--device=emulator` runs the same kernels on the CPU, slowly.' },
   SPC5510: { title: 'ONNX Runtime is not installed', explanation: 'Comparing with ONNX Runtime needs the package onnxruntime-node, installed beside spc or in the project where spc is run.' },
   SPC5511: { title: 'ONNX Runtime failed', explanation: 'ONNX Runtime could not load or run the model; the message is its own. `verify` then says that nothing was compared with it.' },
   SPC6001: { title: 'bad command line', explanation: 'A verb, flag or argument is unknown, missing, or has a value that it cannot have.' },

@@ -1,18 +1,20 @@
 /**
- * Builds the C of a build folder into a shared library, once: the library lies in a cache under the hash of everything that it
+ * Builds the sources of a build folder into a shared library, once: the library lies in a cache under the hash of everything that it
  * is made from (sources, headers, weights, flags, compiler version).
  */
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import type { Manifest } from '../../compiler/manifest.js';
+import { runTool, toolchainFor, type Compiler, type Device, type Ran } from './toolchain.js';
 
 export interface BuildOptions {
-  /** C compiler; else $CC, else the first of cc, gcc, clang that answers. */
+  /** C compiler; else $CC, else the first of cc, gcc, clang that answers. (C++, or nvcc, for models for a GPU.) */
   readonly compiler?: string;
+  /** Of models for a GPU: where they run. Default: the GPU. */
+  readonly device?: Device;
   /** Default: $SPC_CACHE_DIR, else the user's cache folder as the system has it. */
   readonly cacheDir?: string;
   /** Appended to the manifest's flags. */
@@ -21,32 +23,7 @@ export interface BuildOptions {
   readonly extraSources?: ReadonlyMap<string, string>;
 }
 
-export interface CCompiler {
-  readonly command: string;
-  /** First line of its `--version`. */
-  readonly version: string;
-}
-
 const libraryExtension = process.platform === 'win32' ? '.dll' : process.platform === 'darwin' ? '.dylib' : '.so';
-
-interface Ran {
-  readonly ok: boolean;
-  readonly output: string;
-}
-
-const run = (command: string, args: readonly string[], cwd?: string): Promise<Ran> => new Promise((done) => {
-  execFile(command, args, { ...(cwd ? { cwd } : {}), maxBuffer: 64 << 20 }, (error, stdout, stderr) =>
-    done({ ok: !error, output: `${stdout}${stderr}` || (error?.message ?? '') }));
-});
-
-/** The first of the candidates that answers, or undefined. */
-export async function findCompiler(wanted?: string): Promise<CCompiler | undefined> {
-  for (const command of wanted ? [wanted] : process.env['CC'] ? [process.env['CC']] : ['cc', 'gcc', 'clang']) {
-    const { ok, output } = await run(command, ['--version']);
-    if (ok) return { command, version: output.split('\n')[0]!.trim() };
-  }
-  return undefined;
-}
 
 function defaultCacheDir(): string {
   const env = process.env;
@@ -70,23 +47,16 @@ export function cacheFolder(wanted = defaultCacheDir()): string {
 }
 
 /** @returns path of the shared library */
-export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' | 'sources' | 'compileFlags' | 'paths'>,
+export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' | 'target' | 'sources' | 'compileFlags' | 'paths'>,
   options: BuildOptions = {}): Promise<string> {
-  const compiler = await findCompiler(options.compiler);
-  if (!compiler) {
-    throw new SpcError([{
-      code: 'SPC5501', severity: 'error', message: `no C compiler found (tried ${options.compiler ?? process.env['CC'] ?? 'cc, gcc, clang'})`,
-      hint: 'install gcc or clang, or name one with the environment variable CC; `spc doctor` shows what is found',
-    }]);
-  }
+  const { compiler, flags, link } = await toolchainFor(parts, options);
   const root = resolve(folder), extra = options.extraSources ?? new Map<string, string>();
   const weights = join(root, `${parts.name}_weights.bin`);
   const further = [
-    '-fPIC', '-fvisibility=default',
     ...(existsSync(weights) ? [`-DSPC_WEIGHTS_FILE="${weights.replaceAll('\\', '/')}"`] : []), ...(options.flags ?? []),
   ];
-  const hash = createHash('sha256').update(JSON.stringify([compiler, parts, options.flags ?? [], [...extra], process.platform, process.arch]));
-  for (const file of readdirSync(root).sort()) if (/\.(c|h|inc|bin|S)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)));
+  const hash = createHash('sha256').update(JSON.stringify([compiler, flags([], '.cu'), parts, options.flags ?? [], [...extra], process.platform, process.arch]));
+  for (const file of readdirSync(root).sort()) if (/\.(c|cu|h|hpp|inc|bin|S)$/.test(file)) hash.update(file).update(readFileSync(join(root, file)));
   const cache = cacheFolder(options.cacheDir);
   const library = join(cache, `${parts.name.slice(0, 40)}-${hash.digest('hex').slice(0, 24)}${libraryExtension}`);
   if (existsSync(library)) return library;
@@ -94,17 +64,17 @@ export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' 
   const work = mkdtempSync(join(cache, '.build-'));
   try {
     for (const [name, text] of extra) writeFileSync(join(work, name), text);
-    const sources = [...parts.sources.map((s) => join(root, s)), ...[...extra.keys()].map((s) => join(work, s))];
+    const own = parts.sources.filter((s) => s !== 'main.c'), sources = [...own.map((s) => join(root, s)), ...[...extra.keys()].map((s) => join(work, s))];
     const objects = sources.map((_, i) => `${i}.o`);
-    const flagsOf = (i: number): readonly string[] => [...(parts.paths?.find((p) => p.sources.includes(parts.sources[i] ?? ''))?.compileFlags ?? parts.compileFlags), ...further];
+    const pathOf = (i: number): { readonly compileFlags: readonly string[] } | undefined => parts.paths?.find((p) => p.sources.includes(own[i] ?? ''));
+    const flagsOf = (i: number): readonly string[] => [...flags(pathOf(i)?.compileFlags ?? parts.compileFlags, sources[i]!), ...further];
     const compileOne = async (i: number): Promise<void> =>
-      check(compiler, await run(compiler.command, [...flagsOf(i), '-I', root, '-c', sources[i]!, '-o', objects[i]!], work));
+      check(compiler, await runTool(compiler.command, [...flagsOf(i), '-I', root, '-c', sources[i]!, '-o', objects[i]!], work));
     const queue = sources.map((_, i) => i);
     await Promise.all(Array.from({ length: Math.min(availableParallelism(), sources.length) }, async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) await compileOne(next);
     }));
-    const system = process.platform === 'win32' ? [] : ['-lm', '-pthread'];
-    check(compiler, await run(compiler.command, [...further.filter((f) => f.startsWith('-fsanitize')), '-shared', '-o', `library${libraryExtension}`, ...objects, ...system], work));
+    check(compiler, await runTool(compiler.command, [...further.filter((f) => f.startsWith('-fsanitize')), '-o', `library${libraryExtension}`, ...objects, ...link], work));
     renameSync(join(work, `library${libraryExtension}`), library);
     return library;
   } finally {
@@ -115,7 +85,7 @@ export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' 
 /** How much of a compiler's message is worth showing. */
 const MESSAGE_LINES = 20;
 
-function check(compiler: CCompiler, ran: Ran): void {
+function check(compiler: Compiler, ran: Ran): void {
   if (ran.ok) return;
   const lines = ran.output.trim().split('\n');
   const shown = lines.slice(0, MESSAGE_LINES).join('\n') + (lines.length > MESSAGE_LINES ? `\n... ${lines.length - MESSAGE_LINES} more lines` : '');

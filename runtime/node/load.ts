@@ -39,7 +39,7 @@ export interface LoadedModel<M extends ModelTypes = ModelTypes> {
 }
 
 /**
- * Loads a folder that `spc compile` made for a CPU. The first time its C is built into a shared library, which is kept in the
+ * Loads a folder that `spc compile` made for a CPU or a GPU. The first time its sources are built into a shared library, which is kept in the
  * user's cache folder.
  * @example
  * const model = await load<import('./build/model.js').Model>('build');
@@ -47,16 +47,14 @@ export interface LoadedModel<M extends ModelTypes = ModelTypes> {
  */
 export async function load<M extends ModelTypes = ModelTypes>(folder: string, options: LoadOptions = {}): Promise<LoadedModel<M>> {
   const manifest = readManifest(folder);
-  if (manifest.target !== 'cpu') {
-    throw new SpcError([{ code: 'SPC5505', severity: 'error', message: `${folder} was compiled for target '${manifest.target}'; only 'cpu' models can be loaded here`, hint: 'compile it with --target=cpu' }]);
-  }
   const missing = missingInstructions(manifest.compileFlags, nativeIsa());
   if (missing !== undefined) {
     throw new SpcError([{ code: 'SPC5507', severity: 'error', message: `${folder} was compiled for ${missing}, this machine has ${nativeIsa().name}`, hint: 'compile it with --cpu=native or --cpu=generic' }]);
   }
   const library = await buildLibrary(folder, manifest, options);
   const weightsFile = join(folder, `${manifest.name}_weights.bin`);
-  const external = manifest.options['weights'] === 'file' && existsSync(weightsFile);
+  // a model for a CPU has its weights linked into the library unless told otherwise; one for a GPU uploads them
+  const external = (manifest.target !== 'cpu' || manifest.options['weights'] === 'file') && existsSync(weightsFile);
   const native = openNativeModel(library, manifest.name, { ...options, ...(external ? { weights: readFileSync(weightsFile) } : {}) });
   return wrap<M>(native, manifest);
 }

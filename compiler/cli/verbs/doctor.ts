@@ -1,6 +1,6 @@
 /** `spc doctor`: what spc finds on this machine. Only looks; a missing optional tool is no failure. */
 import { execFile } from 'node:child_process';
-import { findCompiler } from '../../../runtime/node/build-library.js';
+import { findCompiler } from '../../../runtime/node/toolchain.js';
 import { nativeIsa } from '../../../backends/cpu/target.js';
 import { findOnnxRuntime } from '../onnxruntime.js';
 import type { RunVerb } from '../verb.js';

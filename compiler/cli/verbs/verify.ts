@@ -9,7 +9,7 @@ import { bisectPasses, compareLayers, passesOf } from '../bisect.js';
 import { compareTensors, defaultTolerance, formatComparison, type Comparison } from '../tensor-comparison.js';
 import { exitCodes } from '../exit-codes.js';
 import { findOnnxRuntime, openOnnxRuntime } from '../onnxruntime.js';
-import { compileFromFlags, loadFiles, readBindings, readModelFile, runLoaded } from '../source.js';
+import { compileFromFlags, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded } from '../source.js';
 import type { RunVerb } from '../verb.js';
 
 interface Row {
@@ -33,7 +33,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   const draw = (sample: number): DenseTensor[] =>
     readInputs(inputPorts, { files: flags.input ?? [], ...(seed === undefined ? {} : { seed: seed + sample }), ...(flags.randomRange ? { range: flags.randomRange } : {}) });
 
-  const model = await loadFiles(compiled.files, { threads: flags.threads ?? 1 }, terminal);
+  const model = await loadFiles(compiled.files, loadOptionsOf(flags), terminal);
   const runtime = findOnnxRuntime(), rows: Row[] = [];
   let failing: { readonly inputs: readonly Tensor[]; readonly expected: readonly Tensor[] } | undefined, peerProblem: string | undefined;
   for (let sample = 0; sample < samples; sample++) {
