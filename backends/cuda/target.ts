@@ -7,7 +7,7 @@ import { channelsLastPasses } from '../../passes/pipeline.js';
 import type { Target } from '../types.js';
 import { emitCuda } from './emit.js';
 import { gpus, type GpuName } from './gpu.js';
-import { gemmRule } from './kernels/gemm.js';
+import { tensorCoreRule } from './kernels/gemm.js';
 import { nvccFlags } from './project.js';
 
 /** How products are multiplied and activations stored; sums are always f32. fp32: no tensor cores. */
@@ -25,7 +25,7 @@ export function cudaTarget(precision: Precision = 'fp16', archs: readonly GpuNam
     doc: `CUDA C++, ${precision} for ${archs.join(', ')}`,
     passes: channelsLastPasses,
     ...(stored ? { lastPasses: [narrowActivations(stored)] } : {}),
-    kernels: precision === 'fp32' ? [] : [gemmRule(gpu, elementOf[precision])],
+    kernels: precision === 'fp32' ? [] : [tensorCoreRule(gpu, elementOf[precision])],
     /** Segments of global memory are 128 bytes. */
     alignment: 128,
     inPlace: true,

@@ -11,6 +11,8 @@
  * barriers, lanes of a warp in different collectives or gone. Shared and device memory start as NaN, so that reading what was
  * never written (or not yet: a missing barrier) shows in the results. Works under AddressSanitizer.
  *
+ * With SPC_EMU_STATISTICS in the environment, every launch tells how often tensor cores multiplied and banks of shared memory conflicted.
+ *
  * Not modelled: time, caches, the weak memory order of global memory.
  */
 #ifndef SPC_EMU_H
@@ -346,6 +348,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, std::function<voi
     run_block(&l, random);
   }
   current_launch() = nullptr;
+  if (getenv("SPC_EMU_STATISTICS")) fprintf(stderr, "spc_emu: %llu products, %llu replays so far\n", (unsigned long long)statistics().products, (unsigned long long)statistics().replays);
 }
 
 } /* namespace spc_emu */

@@ -156,6 +156,10 @@ SPC_DEVICE uint4 spc_stream_load16(const void *global) {
   if ((uintptr_t)global % 16) spc_emu::fail("misaligned load of 16 bytes", spc_emu::current_launch()->current);
   return *(const uint4 *)global;
 }
+SPC_DEVICE uint32_t spc_stream_load4(const void *global) {
+  if ((uintptr_t)global % 4) spc_emu::fail("misaligned load of 4 bytes", spc_emu::current_launch()->current);
+  return *(const uint32_t *)global;
+}
 SPC_DEVICE void spc_load_matrices(uint32_t (&r)[4], const void *row) {
   spc_emu::check_shared(row, 16, "ldmatrix");
   const uint32_t in[2] = {(uint32_t)(uintptr_t)row, (uint32_t)((uint64_t)(uintptr_t)row >> 32)};

@@ -29,6 +29,25 @@ struct spc_dense {
       }
     }
   }
+  /* A lane's part of a tile in registers, from global memory. */
+  struct part {
+    uint4 fragment[4];
+  };
+  SPC_DEVICE part stream(const unsigned char *tile, int lane) {
+    part p;
+    SPC_UNROLL
+    for (int i = 0; i < 4; i++) p.fragment[i] = spc_stream_load16(tile + (i * 32 + lane) * 16);
+    return p;
+  }
+  template <class Element, int HALF, int N> SPC_DEVICE void multiply(float (&sums)[N][4], const part &p, const uint32_t (&b)[N][4], Element element) {
+    SPC_UNROLL
+    for (int quarter = 0; quarter < 2; quarter++) {
+      const uint4 v = p.fragment[2 * HALF + quarter];
+      const uint32_t a[4] = {v.x, v.y, v.z, v.w};
+      SPC_UNROLL
+      for (int j = 0; j < N; j++) spc_mma(element, sums[j], a, b[j], quarter);
+    }
+  }
 };
 
 /* Two of every four halves of a row (2:4; of tf32, one of two elements). A tile: two fragments that stand for 64 bytes of a row each, and four bytes of places a lane. */
@@ -43,6 +62,23 @@ struct spc_sparse {
       SPC_UNROLL
       for (int j = 0; j < N; j++) spc_mma_sparse<HALF>(element, sums[i][j], a, b[j], places);
     }
+  }
+  struct part {
+    uint4 fragment[2];
+    uint32_t places;
+  };
+  SPC_DEVICE part stream(const unsigned char *tile, int lane) {
+    part p;
+    SPC_UNROLL
+    for (int i = 0; i < 2; i++) p.fragment[i] = spc_stream_load16(tile + (i * 32 + lane) * 16);
+    p.places = spc_stream_load4(tile + 1024 + lane * 4);
+    return p;
+  }
+  template <class Element, int HALF, int N> SPC_DEVICE void multiply(float (&sums)[N][4], const part &p, const uint32_t (&b)[N][4], Element element) {
+    const uint4 v = p.fragment[HALF];
+    const uint32_t a[4] = {v.x, v.y, v.z, v.w};
+    SPC_UNROLL
+    for (int j = 0; j < N; j++) spc_mma_sparse<HALF>(element, sums[j], a, b[j], p.places);
   }
 };
 

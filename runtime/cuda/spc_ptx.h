@@ -26,10 +26,15 @@ template <int LEFT> SPC_DEVICE void spc_copy_wait() { asm volatile("cp.async.wai
 /* 16 or 4 bytes from shared memory, by all lanes of a warp together. */
 SPC_DEVICE uint4 spc_shared_load16(const void *shared) { return *(const uint4 *)shared; }
 SPC_DEVICE uint32_t spc_shared_load4(const void *shared) { return *(const uint32_t *)shared; }
-/* 16 bytes that are read once: past the first cache. */
+/* 16 or 4 bytes that are read once: past the first cache. */
 SPC_DEVICE uint4 spc_stream_load16(const void *global) {
   uint4 v;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(global));
+  return v;
+}
+SPC_DEVICE uint32_t spc_stream_load4(const void *global) {
+  uint32_t v;
+  asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(global));
   return v;
 }
 

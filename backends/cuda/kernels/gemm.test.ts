@@ -8,7 +8,7 @@ import { randomNumbers } from '../../../test/support/graphs.js';
 import { buildEmulation, emitGraph, hasGxx, runProgram, temporaryFolder } from '../../../test/targets/support.js';
 import { gpus } from '../gpu.js';
 import { cudaTarget } from '../target.js';
-import { gemmRule } from './gemm.js';
+import { tensorCoreRule } from './gemm.js';
 
 /** Products y[n][m] of a graph: sizes of a linear layer, or of a convolution. */
 interface Case {
@@ -28,6 +28,9 @@ const cases: readonly Case[] = [
   { rows: 16, linear: [1, 64], sparse: true },
   { rows: 1, linear: [1, 4], sparse: true },
   { rows: 7, linear: [3, 5], sparse: false, finished: true },
+  { rows: 130, linear: [16, 5000], sparse: true, finished: true },
+  { rows: 64, linear: [12, 2100], sparse: false },
+  { rows: 20, linear: [8, 2048], sparse: true },
   { rows: 300, linear: [150, 72], sparse: true },
   { rows: 200, linear: [129, 100], sparse: false },
   { rows: 32, window: { image: [2, 9, 7, 16], kernel: [3, 3], stride: 1, pad: 1 }, sparse: true },
@@ -105,7 +108,7 @@ function expected(c: Case, x: readonly number[], w: readonly number[], r: readon
 
 describe.skipIf(!hasGxx).each([['f16', 2, 4], ['bf16', 2, 4], ['f32', 1, 2]] as const)('%s', (type, keep, of) => {
   const folder = temporaryFolder(), { graph, tensors, inputs } = graphOfAll(keep, of);
-  const target = { ...cudaTarget(), kernels: [gemmRule(gpus.sm_80, type)] }, { plan, files } = emitGraph(graph, target);
+  const target = { ...cudaTarget(), kernels: [tensorCoreRule(gpus.sm_80, type)] }, { plan, files } = emitGraph(graph, target);
   let runs: readonly (readonly DenseTensor[])[] = [];
   beforeAll(() => {
     const program = buildEmulation(files, folder.path, 'model');
@@ -114,6 +117,7 @@ describe.skipIf(!hasGxx).each([['f16', 2, 4], ['bf16', 2, 4], ['f32', 1, 2]] as 
   afterAll(() => folder.dispose());
 
   test('sparse tensor cores take what has the pattern', () => {
+    expect(plan.steps.filter((s) => s.choice.kernel.includes('decode')).length).toBeGreaterThanOrEqual(2);
     expect(plan.steps.map((s) => s.choice.status)).toEqual(cases.map((c) => (c.sparse ? 'sparse-kernel' : 'dense-kernel')));
   });
   test.each(cases.map((c, i) => [shapeOf(c), c, i] as const))('%s', (_, c, i) => {

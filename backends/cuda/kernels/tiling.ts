@@ -35,6 +35,9 @@ export interface TilingCost {
   readonly nanoseconds: number;
 }
 
+/** Least nanoseconds of a part of the ring: a barrier, and loads from shared memory before the first product. */
+const ROUND = 80;
+
 /** Share of the peak rate that a warp tile reaches: it reads shared memory for each multiply-add (specs: 64 x 64 is near the limit of the port). */
 const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
   const m = bm / warpsM, n = bn / warpsN;
@@ -45,7 +48,7 @@ const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
 export function chooseTiling(gpu: Gpu, sparse: boolean, rows: number, columns: number, blocks: number, elements: number): TilingCost {
   const costs = tilings.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).map((tiling): TilingCost => {
     const count = Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * blocks * elements;
-    const block = macs / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock, waves = Math.ceil(count / gpu.multiprocessors);
+    const block = Math.max(blocks * ROUND, macs / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock), waves = Math.ceil(count / gpu.multiprocessors);
     const bytes = blocks * ((Math.ceil(rows / 16) * tileBytes(sparse)) + columns * 128);
     return { tiling, nanoseconds: Math.max(waves * (block + 2000), bytes / gpu.bytesPerNanosecond) };
   });
