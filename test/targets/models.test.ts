@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import type { Precision } from '../../backends/cuda/target.js';
 import { compileModel, readModel } from '../../compiler/driver.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { tensorOf, toNumbers, type Tensor } from '../../compiler/ir/tensor.js';
@@ -35,28 +36,45 @@ const random = (scale: number) => (shape: readonly number[]): { input: Tensor }[
 const cases: readonly Case[] = [
   { name: 'MNIST CNN', path: example('models/mnist-cnn/mnist.onnx'), samples: digits },
   { name: 'KWS DS-CNN', path: example('models/mlperf-tiny/kws_dscnn_fp32.onnx'), samples: random(40) },
+  { name: 'ResNet-8', path: shared('mlperf-tiny/ic_resnet8_fp32.onnx'), samples: random(10) },
+  { name: 'ViT', path: shared('vit-cifar/ibp_3_3_8.onnx'), samples: random(1) },
   { name: 'jets MLP', path: shared('jets-pruned/KERAS_3layer.onnx'), samples: random(1) },
   { name: 'jets MLP, 72 % sparse', path: shared('jets-pruned/KERAS_3layer_70pruned_retrained.onnx'), samples: random(1) },
   { name: 'jets MLP, 98.7 % sparse', path: shared('jets-pruned/KERAS_3layer_95pruned_retrained.onnx'), samples: random(1) },
 ];
 
-const builders = { cuda: buildEmulation, fpga: buildCSimulation } as const;
+interface Variant {
+  readonly target: 'cuda' | 'fpga';
+  readonly precision?: Precision;
+  readonly build: typeof buildEmulation;
+  /** Largest difference from ONNX Runtime, of the largest output: each stored activation is rounded by 2^-11 (f16) or 2^-8 (bf16). */
+  readonly tolerance: number;
+}
+const variants: Readonly<Record<string, Variant>> = {
+  'cuda, fp32': { target: 'cuda', precision: 'fp32', build: buildEmulation, tolerance: 2e-5 },
+  'cuda, fp16': { target: 'cuda', precision: 'fp16', build: buildEmulation, tolerance: 4e-3 },
+  'cuda, bf16': { target: 'cuda', precision: 'bf16', build: buildEmulation, tolerance: 3e-2 },
+  'cuda, tf32': { target: 'cuda', precision: 'tf32', build: buildEmulation, tolerance: 4e-3 },
+  fpga: { target: 'fpga', build: buildCSimulation, tolerance: 2e-5 },
+};
 const argmax = (t: Tensor): number => { const x = toNumbers(t); return x.indexOf(Math.max(...x)); };
 
-describe.each(['cuda', 'fpga'] as const)('%s', (target) => {
+describe.each(Object.entries(variants))('%s', (_, { target, precision, build, tolerance }) => {
   for (const { name, path, samples } of cases) {
     test.skipIf(!hasGxx || !ort || !existsSync(path))(name, async () => {
-      const { plan, files } = compileModel(readModel(path), { target, name: 'model' });
+      const { plan, files } = compileModel(readModel(path), { target, name: 'model', ...(precision ? { precision } : {}) });
       const folder = temporaryFolder();
       try {
-        const program = builders[target](files, folder.path, 'model');
+        const program = build(files, folder.path, 'model');
         const schedules = target === 'cuda' ? ['0', '1', '2', '3'] : ['0'];
         let known = 0, right = 0;
         for (const { input, label } of samples(plan.inputs[0]!.type.shape)) {
           const expected = await runOnnxRuntime(ort!, readFileSync(path), { [plan.inputs[0]!.name]: input });
           const [first, ...others] = schedules.map((seed) => runProgram(program, plan, [input], { SPC_EMU_SEED: seed }));
-          plan.outputs.forEach((o, i) =>
-            expect(compareTensors(first![i]!, expected[o.name]!, { relative: 1e-4, absolute: 2e-5 }).problem, o.name).toBeUndefined());
+          plan.outputs.forEach((o, i) => {
+            const largest = Math.max(1, ...toNumbers(expected[o.name]!).map(Math.abs));
+            expect(compareTensors(first![i]!, expected[o.name]!, { relative: 1e-4, absolute: tolerance * largest }).problem, o.name).toBeUndefined();
+          });
           for (const other of others) expect(other.map((t) => t.data)).toEqual(first!.map((t) => t.data));
           if (label !== undefined) { known++; if (argmax(first![0]!) === label) right++; }
         }

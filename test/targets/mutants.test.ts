@@ -36,9 +36,9 @@ const mutants: readonly Mutant[] = [
   { name: 'decoding: no barrier before sums are added', header: 'spc_decode.h', from: '__syncthreads();\n    for (int q', to: 'for (int q' },
 ];
 
-/** Two sparse products, one of many columns and one of few, and a dense one. */
+/** Two sparse products, one of many columns and one of few, and a dense one; depths at which the last part of the ring is where sums are laid down. */
 function products() {
-  const g = new GraphBuilder('m'), sizes = [[70, 320, 40, true], [9, 2560, 20, true], [40, 256, 30, false]] as const;
+  const g = new GraphBuilder('m'), sizes = [[70, 288, 40, true], [9, 2560, 20, true], [40, 160, 30, false]] as const;
   const inputs: DenseTensor[] = [], outputs = sizes.map(([n, k, m, sparse], i) => {
     const first = randomNumbers(k * m, 20 + i);
     // of two weights below each other, one stays
