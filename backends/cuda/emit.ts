@@ -60,6 +60,7 @@ function hostFunctions(plan: Plan, name: string, kernels: readonly (readonly Cud
     } else {
       w.line(`status = spc_dev_upload((*context)->weights, options->weights, ${weights.bytes}, (*context)->stream);`);
     }
+    for (const k of kernels.flat()) if (k.grid) w.line(`if (status == SPC_OK) status = SPC_PREPARE(${k.symbol}, ${k.grid.sharedBytes});`);
     w.line('if (status == SPC_OK) status = spc_dev_sync((*context)->stream);');
     w.block('if (status != SPC_OK)', () => { w.line('spc_cuda_destroy(*context);').line('*context = NULL;'); });
     w.line('return status;');

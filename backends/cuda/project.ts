@@ -3,8 +3,8 @@ import type { GpuName } from './gpu.js';
 
 /** Flags of the host compiler for the emulation. -fwrapv: ONNX integers wrap. */
 export const emulationFlags = ['-std=c++17', '-O2', '-fwrapv', '-ffp-contract=off'] as const;
-/** Flags of nvcc. The architecture is the user's choice (CMAKE_CUDA_ARCHITECTURES). */
-export const nvccFlags = ['-std=c++17', '-O3'] as const;
+/** Flags of nvcc, where CMake is not used. */
+export const nvccFlags = (archs: readonly GpuName[]): readonly string[] => ['-std=c++17', '-O3', ...archs.flatMap((a) => ['-gencode', `arch=${a.replace('sm', 'compute')},code=${a}`])];
 
 export const cmakeFile = (name: string, archs: readonly GpuName[]): string => `# Written by spc. A static library of the model, and a program that runs it on raw files.
 # Without a CUDA compiler (or with -DSPC_EMULATE=ON) kernels run on the CPU, in an emulation of the CUDA execution model.

@@ -29,7 +29,7 @@ export function cudaTarget(precision: Precision = 'fp16', archs: readonly GpuNam
     /** Segments of global memory are 128 bytes. */
     alignment: 128,
     inPlace: true,
-    compileFlags: nvccFlags,
+    compileFlags: nvccFlags(archs),
     emit: (plan, options) => emitCuda(plan, options, archs),
   };
 }

@@ -30,6 +30,8 @@
 #define SPC_UNROLL _Pragma("unroll")
 /* SPC_LAUNCH(kernel, blocks, threads, bytes of dynamic shared memory, stream, arguments...) */
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
+/* Lets a kernel have so many bytes of dynamic shared memory; SPC_ERROR_DEVICE where it was built for no architecture that fits the device. */
+#define SPC_PREPARE(kernel, shared) spc_dev_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared))
 /* Declares the dynamic shared memory of a kernel as `unsigned char *name`. */
 #define SPC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 
@@ -56,6 +58,7 @@ static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cuda
 #define SPC_MEMBER inline
 #define SPC_UNROLL
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) ((void)(stream), spc_emu::launch(grid, block, shared, [&] { kernel(__VA_ARGS__); }))
+#define SPC_PREPARE(kernel, shared) ((void)(kernel), SPC_OK)
 #define SPC_SHARED(name) unsigned char *name = spc_emu::current_launch()->shared
 
 template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) {

@@ -99,6 +99,19 @@ SPC_DEVICE uint32_t spc_f32_to_bits(float f) {
   memcpy(&u, &f, sizeof u);
   return u;
 }
+#if defined(__CUDA_ARCH__)
+/* one instruction each, with the meaning of the functions below */
+SPC_DEVICE float spc_f16_to_f32(uint16_t h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+}
+SPC_DEVICE uint16_t spc_f32_to_f16(float f) {
+  uint16_t h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return h;
+}
+#else
 SPC_DEVICE float spc_f16_to_f32(uint16_t h) {
   const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = (h >> 10) & 31u, fraction = h & 1023u;
   if (exponent == 0) { /* zero and subnormals: fraction * 2^-24, exact in binary32 */
@@ -118,6 +131,7 @@ SPC_DEVICE uint16_t spc_f32_to_f16(float f) {
   }
   return (uint16_t)(sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13));
 }
+#endif
 SPC_DEVICE float spc_bf16_to_f32(uint16_t b) { return spc_bits_to_f32((uint32_t)b << 16); }
 SPC_DEVICE uint16_t spc_f32_to_bf16(float f) {
   const uint32_t u = spc_f32_to_bits(f);

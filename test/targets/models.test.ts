@@ -54,7 +54,8 @@ const variants: Readonly<Record<string, Variant>> = {
   'cuda, fp32': { target: 'cuda', precision: 'fp32', build: buildEmulation, tolerance: 2e-5 },
   'cuda, fp16': { target: 'cuda', precision: 'fp16', build: buildEmulation, tolerance: 4e-3 },
   'cuda, bf16': { target: 'cuda', precision: 'bf16', build: buildEmulation, tolerance: 3e-2 },
-  'cuda, tf32': { target: 'cuda', precision: 'tf32', build: buildEmulation, tolerance: 4e-3 },
+  // activations are cut, not rounded, to 10 bits of fraction
+  'cuda, tf32': { target: 'cuda', precision: 'tf32', build: buildEmulation, tolerance: 8e-3 },
   fpga: { target: 'fpga', build: buildCSimulation, tolerance: 2e-5 },
 };
 const argmax = (t: Tensor): number => { const x = toNumbers(t); return x.indexOf(Math.max(...x)); };

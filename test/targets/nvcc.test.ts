@@ -1,0 +1,51 @@
+/** What NVIDIA's compiler makes of the kernels for tensor cores: registers, spills, instructions. Skipped where nvcc is not installed (SPC_NVCC names it). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { gpuNames } from '../../backends/cuda/gpu.js';
+import { cudaTarget } from '../../backends/cuda/target.js';
+import { GraphBuilder } from '../../compiler/ir/build.js';
+import { tensorOf } from '../../compiler/ir/tensor.js';
+import { constant, max } from '../../compiler/kir/build.js';
+import { narrowActivations } from '../../passes/narrow-activations.js';
+import { emitGraph, hasNvcc, mustExec, nvcc, temporaryFolder, writeProject } from './support.js';
+
+/** Columns, depth, rows: every size of block, and decoding. */
+const sizes = [[4096, 128, 2048], [1024, 128, 1024], [512, 128, 256], [200, 128, 128], [64, 128, 64], [40, 128, 16], [16, 1024, 256], [4, 1024, 256]] as const;
+
+function products() {
+  const g = new GraphBuilder('m');
+  const outputs = sizes.flatMap(([n, k, m], i) => [true, false].map((sparse, j) => {
+    const x = g.map([g.input(`x${i}_${j}`, { dtype: 'f32', shape: [n, k] })], (e) => max(e, constant('f32', 0)));
+    const w = Array.from({ length: k * m }, (_, at) => (sparse && Math.floor(at / m) % 4 > 1 ? 0 : 1 + (at % 7)));
+    const [y] = g.op('matmul', [x, g.constant(tensorOf('f32', [k, m], w))], { transA: false, transB: false, out: 'f32' });
+    return { name: `y${i}_${j}`, value: y! };
+  }));
+  return narrowActivations('f16').run(g.finish(outputs), { report: () => undefined });
+}
+
+describe.skipIf(!hasNvcc).each(gpuNames)(`%s${hasNvcc ? '' : ' (skipped: no nvcc)'}`, (arch) => {
+  const folder = temporaryFolder(), { plan, files } = emitGraph(products(), cudaTarget('fp16', [arch]), 'model', 'file');
+  writeProject(files, folder.path);
+  afterAll(() => folder.dispose());
+
+  test('registers hold everything', () => {
+    const told = mustExec('sh', ['-c', `${nvcc} -std=c++17 -O3 -arch=${arch} -cubin -Xptxas -v model.cu -o model.cubin 2>&1`], { cwd: folder.path });
+    const spills = [...told.matchAll(/Compiling entry function '\w*?(n\d+_matmul)[\s\S]*?(\d+) bytes spill stores/g)].map((m) => [m[1], Number(m[2])]);
+    expect(spills).toHaveLength(sizes.length * 2);
+    expect(spills.filter(([, bytes]) => bytes !== 0)).toEqual([]);
+  }, 300_000);
+
+  test('sparse products are those of sparse tensor cores', () => {
+    mustExec(nvcc, ['-std=c++17', '-O3', `-arch=${arch}`, '-ptx', 'model.cu', '-o', 'model.ptx'], { cwd: folder.path });
+    const functions = readFileSync(join(folder.path, 'model.ptx'), 'utf8').split('.entry ').slice(1).filter((f) => f.includes('_matmul'));
+    expect(functions).toHaveLength(plan.steps.filter((s) => s.kind === 'matmul').length);
+    for (const f of functions) {
+      const sparse = plan.steps.find((s) => f.startsWith(`model_${s.kernel.name}`) || f.slice(0, 120).includes(s.kernel.name))!.choice.status === 'sparse-kernel';
+      expect(f.includes('mma.sp::ordered_metadata'), f.slice(0, 60)).toBe(sparse);
+      expect(f).toMatch(/cp\.async/);
+      expect(f).toMatch(/ldmatrix/);
+      expect(f).not.toMatch(/(ld|st)\.local/);
+    }
+  }, 300_000);
+});
