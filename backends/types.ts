@@ -68,6 +68,8 @@ export interface Target {
   readonly kernels: readonly KernelRule[];
   /** What it knows of activations in tiles; absent where everything is row-major. */
   readonly layouts?: LayoutModel;
+  /** Where everything is row-major: ways to run a node, for the report and for --layout. */
+  readonly rows?: LayoutModel['rows'];
   /** Alignment of the arena and of constants, in bytes. */
   readonly alignment: number;
   /** True where a kernel may write its output straight over an operand (needs one memory for all steps). */

@@ -9,7 +9,7 @@ import type { EmitOptions, Target } from '../backends/types.js';
 import { runPasses, type PassRun, type PassOptions } from '../passes/manager.js';
 import { pipelineFor } from '../passes/pipeline.js';
 import { roundWeights } from '../passes/round-weights.js';
-import { selectLayout } from '../passes/select-layout/index.js';
+import { selectKernels, selectLayout } from '../passes/select-layout/index.js';
 import { SpcError, type Diagnostic } from './diagnostics/diagnostic.js';
 import { packageRoot } from './emit/runtime-files.js';
 import { modelIdentifier, pathName } from './emit/writer.js';
@@ -86,6 +86,7 @@ const spcVersion = (): string => (JSON.parse(readFileSync(join(packageRoot(), 'p
 /** Chooses layouts where the target has several. @throws SpcError SPC1019, SPC3202 where settings cannot be met */
 export function chooseLayouts(graph: Graph, target: Target, settings: LayoutSettings): { readonly graph: Graph; readonly decisions: LayoutDecisions } {
   if (target.layouts) return selectLayout(graph, target.layouts, settings);
+  if (target.rows) return { graph, decisions: selectKernels(graph, { rows: target.rows }, settings) };
   const fixed = Object.keys(settings.layouts ?? {});
   if (fixed.length > 0) {
     throw new SpcError([{ code: 'SPC3202', severity: 'error', message: `${fixed.join(', ')}: target ${target.name} has row-major activations only`, hint: 'leave out --layout, or use --target=cpu' }]);

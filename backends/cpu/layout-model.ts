@@ -3,10 +3,10 @@ import { tapsOf, reachOf, windowOf } from '../../compiler/core/window.js';
 import { bytesOfType } from '../../compiler/ir/analysis.js';
 import { LANES, pixelTiles, type Layout } from '../../compiler/ir/layout.js';
 import { elementCount, operandsOf, sameShape, typeOf, valueOf, type Graph, type Node, type NodeId, type TensorType } from '../../compiler/ir/types.js';
-import { tensorRef } from '../../compiler/kir/kernel-builder.js';
+import { requestFor } from '../../compiler/plan/kernel-request.js';
 import type { LayoutOption, RejectedOption } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from '../../passes/select-layout/index.js';
-import type { KernelRequest, KernelRule } from '../types.js';
+import type { KernelRule } from '../types.js';
 import { streamForms, type Isa } from './isa.js';
 import { passingActivations, readingConstants } from './memory.js';
 import { costOf } from './kernels/stream/cost.js';
@@ -27,15 +27,6 @@ const reading = (graph: Graph, bytes: number, share = 1): number => (bytes <= SE
 
 /** A step more, and a reason to leave small tensors alone. */
 const CALL_NANOSECONDS = 100;
-
-/** The request that a rule would get for a node whose operands are row-major. */
-function requestFor(graph: Graph, node: Node): KernelRequest {
-  const refs = (ids: readonly number[], base: string) => ids.map((id, i) => tensorRef(`${base}${i}`, typeOf(graph, id)));
-  return {
-    graph, node, inputs: refs(node.inputs, 'x'), outputs: refs(node.outputs, 'y'), constants: node.inputs.map((id) => valueOf(graph, id).constant),
-    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: refs(node.epilogue.inputs, 'e') } } : {}),
-  };
-}
 
 /** Tiles of a node's result. Windows over an image leave its grid as it is, so that without padding some of it is computed in vain. */
 function tilesOf(graph: Graph, node: Node, over: Layout['over']): number {

@@ -5,6 +5,7 @@
 import { narrowActivations } from '../../passes/narrow-activations.js';
 import { channelsLastPasses } from '../../passes/pipeline.js';
 import type { Target } from '../types.js';
+import { rowsModel } from './choice.js';
 import { emitCuda } from './emit.js';
 import { gpus, type GpuName } from './gpu.js';
 import { tensorCoreRule } from './kernels/gemm.js';
@@ -20,12 +21,14 @@ const elementOf = { fp16: 'f16', bf16: 'bf16', tf32: 'f32' } as const;
 export function cudaTarget(precision: Precision = 'fp16', archs: readonly GpuName[] = ['sm_80']): Target {
   const stored = precision === 'fp16' ? 'f16' : precision === 'bf16' ? 'bf16' : undefined, [first = 'sm_80'] = archs;
   const gpu = { ...gpus[first], sharedBytes: Math.min(...archs.map((a) => gpus[a].sharedBytes)) };
+  const kernels = precision === 'fp32' ? [] : [tensorCoreRule(gpu, elementOf[precision])];
   return {
     name: 'cuda',
     doc: `CUDA C++, ${precision} for ${archs.join(', ')}`,
     passes: channelsLastPasses,
     ...(stored ? { lastPasses: [narrowActivations(stored)] } : {}),
-    kernels: precision === 'fp32' ? [] : [tensorCoreRule(gpu, elementOf[precision])],
+    kernels,
+    rows: rowsModel(gpu, kernels),
     /** Segments of global memory are 128 bytes. */
     alignment: 128,
     inPlace: true,

@@ -7,14 +7,13 @@ import { dtypes } from '../ir/dtype.js';
 import { formatFormula } from '../ir/formula.js';
 import { isRejected, type LayoutDecision } from '../ir/layout-choice.js';
 import type { Tensor } from '../ir/tensor.js';
-import { contiguousStrides, elementCount, formatType, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
-import { KernelBuilder, paramOf, tensorRef, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
+import { elementCount, formatType, operandsOf, typeOf, valueOf, type Graph, type Node, type NodeId, type ValueId } from '../ir/types.js';
+import { KernelBuilder, paramOf, type TensorRef } from '../kir/kernel-builder.js';
 import { withoutUnread } from '../kir/prune.js';
 import type { Kernel, KernelParam } from '../kir/types.js';
 import { finishTiles } from './finish-tiles.js';
+import { refOf, requestFor } from './kernel-request.js';
 import type { LayerChoice, PlanStep } from './types.js';
-
-const roleNames: Readonly<Record<string, readonly string[]>> = { conv: ['x', 'w'], matmul: ['a', 'b'] };
 
 export interface DraftStep {
   readonly step: Omit<PlanStep, 'args'>;
@@ -51,17 +50,6 @@ function withTables(choice: LayerChoice, decision?: LayoutDecision): LayerChoice
   return code && isRejected(code) ? { ...choice, reason: `${choice.reason}; ${code.reason}` } : choice;
 }
 
-/** The tensors that a node's kernel sees, under their parameters' names. */
-function requestOf(graph: Graph, node: Node, ref: (id: ValueId, name: string) => TensorRef, decision: LayoutDecision | undefined): KernelRequest {
-  const names = roleNames[node.kind] ?? node.inputs.map((_, i) => (node.inputs.length === 1 ? 'x' : `x${i}`));
-  const extra = (node.epilogue?.inputs ?? []).map((id, i) => ref(id, `e${i}`));
-  return {
-    graph, node, inputs: node.inputs.map((id, i) => ref(id, names[i] ?? `x${i}`)), constants: node.inputs.map((id) => valueOf(graph, id).constant),
-    outputs: node.outputs.map((id, i) => ref(id, node.outputs.length === 1 ? 'y' : `y${i}`)),
-    ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: extra } satisfies BoundEpilogue } : {}), ...(decision ? { decided: decision.chosen } : {}),
-  };
-}
-
 function bestCandidate(graph: Graph, node: Node, target: Target, request: KernelRequest, decision: LayoutDecision | undefined): KernelCandidate | undefined {
   const inTiles = [...operandsOf(node), ...node.outputs].some((id) => valueOf(graph, id).layout);
   const all = target.kernels.flatMap((rule) => ((rule.tiles ?? false) === inTiles ? [...rule.candidates(request)] : []));
@@ -94,18 +82,16 @@ function slotsOf(graph: Graph, request: KernelRequest, k: KernelBuilder, best: K
   ];
 }
 
-const loopNest = (target: Target, macs: number): LayerChoice => ({
+const loopNest = (target: Target, macs: number, decision?: LayoutDecision): LayerChoice => ({
   status: 'reference', kernel: 'loop nest',
-  reason: target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
+  reason: decision?.chosen.kernel === '' && decision.others.some((o) => !isRejected(o)) ? `predicted to be fastest: ${decision.reason}`
+    : target.kernels.length === 0 ? `${target.name} prints the operator's loop nest`
     : macs === 0 ? 'not a product: the loop nest is all there is to do' : 'no kernel of the target takes these operands',
 });
 
 export function lowerNode(graph: Graph, node: Node, target: Target, index: number, decision?: LayoutDecision): DraftStep {
-  const ref = (id: ValueId, name: string): TensorRef => {
-    const { type, layout, stored } = valueOf(graph, id), t = tensorRef(name, type, contiguousStrides(type.shape), 0, layout);
-    return stored ? { ...t, stored } : t;
-  };
-  const request = requestOf(graph, node, ref, decision), { inputs, outputs, epilogue } = request;
+  const ref = (id: ValueId, name: string): TensorRef => refOf(graph, id, name);
+  const request = requestFor(graph, node, decision?.chosen), { inputs, outputs, epilogue } = request;
   const k = new KernelBuilder(epilogue, ref);
   for (const t of [...inputs, ...(epilogue?.inputs ?? []), ...outputs]) k.name(t.param);
   const best = bestCandidate(graph, node, target, request, decision), absorbs = best?.absorbs ?? [];
@@ -113,7 +99,7 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
   const body = best?.finishes ? product : [...product, ...outputs.flatMap((y) => finishTiles(k, y))];
   const macs = [node, ...absorbs].reduce((sum, n) => sum + macsOf(graph, n), 0);
   const weights = weightsOf(graph, [node, ...absorbs]), nanoseconds = decision?.chosen.measured ? decision.chosen.nanoseconds : best?.nanoseconds ?? decision?.chosen.nanoseconds;
-  const choice = withTables(withUnusedZeros(best?.choice ?? loopNest(target, macs), weights, decision), decision);
+  const choice = withTables(withUnusedZeros(best?.choice ?? loopNest(target, macs, decision), weights, decision), decision);
   const label = identifier(node.origins[0]?.node ?? valueOf(graph, node.outputs[0]!).name).slice(0, 40);
   const slots = slotsOf(graph, request, k, best, label), origins = [...node.origins, ...absorbs.flatMap((n) => n.origins)];
   const kernel: Kernel = {

@@ -17,7 +17,7 @@ const time = (o: LayoutOption): string => `${o.nanoseconds < 999_500 ? `${(o.nan
 const reject = (o: LayoutOption | RejectedOption, reason: string): RejectedOption =>
   (isRejected(o) ? o : { layout: o.layout, kernel: o.kernel, ...(o.form ? { form: o.form } : {}), reason });
 
-export const candidatesOf = (graph: Graph, model: LayoutModel, over: Layout['over'], { measured }: LayoutSettings): Map<NodeId, Candidates> => {
+export const candidatesOf = (graph: Graph, model: Pick<LayoutModel, 'rows' | 'tiles'>, over: Layout['over'], { measured }: LayoutSettings): Map<NodeId, Candidates> => {
   const timed = (node: Node, o: LayoutOption | RejectedOption): LayoutOption | RejectedOption => {
     const nanoseconds = isRejected(o) || !measured?.size ? undefined : measured.get(optionKey(graph, node, o));
     return nanoseconds === undefined || isRejected(o) ? o : { ...o, nanoseconds, measured: true };
@@ -100,14 +100,18 @@ export function labelWithin(graph: Graph, all: ReadonlyMap<NodeId, Candidates>, 
 
 /** What was chosen of a node's candidates, and why. */
 export function decide(candidates: Candidates, inTiles: boolean): LayoutDecision {
-  const { rows, tiles } = sidesOf(candidates), chosen = inTiles ? tiles : rows, other = inTiles ? rows : tiles;
-  if (isRejected(chosen)) throw new Error(`SPC9006: ${chosen.kernel} was chosen though ${chosen.reason}`);
-  const others = candidates.filter((o) => o !== chosen), name = (o: LayoutOption): string => o.kernel || 'loop nest';
-  const reason = isRejected(other) ? `in ${inTiles ? 'tiles' : 'rows'}: ${other.reason}`
-    : chosen.nanoseconds <= other.nanoseconds ? `${name(chosen)}, ${time(chosen)}, against ${name(other)}, ${time(other)}`
-      : `${name(chosen)}, ${time(chosen)}: ${name(other)} would take ${time(other)} but cost more in conversions than it gains`;
+  const { rows, tiles } = sidesOf(candidates), chosen = inTiles ? tiles : rows;
+  if (!chosen || isRejected(chosen)) throw new Error(`SPC9006: ${chosen?.kernel} was chosen though ${chosen?.reason}`);
+  const others = candidates.filter((o) => o !== chosen), other = (inTiles ? rows : tiles) ?? cheapest(others), name = (o: LayoutOption): string => o.kernel || 'loop nest';
+  const reason = !other ? 'there is no other kernel for it'
+    : isRejected(other) ? `in ${inTiles ? 'tiles' : 'rows'}: ${other.reason}`
+      : chosen.nanoseconds <= other.nanoseconds ? `${name(chosen)}, ${time(chosen)}, against ${name(other)}, ${time(other)}`
+        : `${name(chosen)}, ${time(chosen)}: ${name(other)} would take ${time(other)} but cost more in conversions than it gains`;
   return { chosen, others, reason };
 }
+
+/** True where a target has a kernel for the node, or says why not. */
+export const hasKernels = (candidates: Candidates): boolean => candidates.some((o) => o.kernel !== '');
 
 /** True where there is something to tell about a node: a kernel of the target, or tiles. */
 export const hasChoice = (candidates: Candidates): boolean => candidates.some((o) => !isRejected(o) && (o.layout !== 'rows' || o.kernel !== ''));

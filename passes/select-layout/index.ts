@@ -8,7 +8,7 @@ import { firstFreeId, typeOf, valueOf, type Graph, type Node, type NodeId, type 
 import { mapExpr, arg } from '../../compiler/kir/build.js';
 import type { Expr } from '../../compiler/kir/types.js';
 import { assignLayouts } from './assign.js';
-import { candidatesOf, decide, hasChoice, labelWithin, withLayoutsFixed, type Candidates } from './candidates.js';
+import { candidatesOf, decide, hasChoice, hasKernels, labelWithin, withLayoutsFixed, type Candidates } from './candidates.js';
 import type { LayoutDecisions, LayoutSettings } from '../../compiler/ir/layout-choice.js';
 import type { LayoutModel } from './model.js';
 import { splitEpilogue } from './split-epilogue.js';
@@ -80,6 +80,12 @@ function splitEpilogues(graph: Graph, inTiles: ReadonlySet<NodeId>, model: Layou
 
 /** Ways to run each node, before any is chosen. */
 export const layoutCandidates = (graph: Graph, model: LayoutModel): ReadonlyMap<NodeId, Candidates> => candidatesOf(graph, model, lanesOf(graph), {});
+
+/** The choice among kernels where a target has row-major activations only: what the others would take, and what cannot run a node and why. */
+export function selectKernels(graph: Graph, { rows }: Pick<LayoutModel, 'rows'>, settings: LayoutSettings = {}): LayoutDecisions {
+  const all = candidatesOf(graph, { rows, tiles: () => [] }, 'pixels', settings);
+  return new Map([...withLayoutsFixed(graph, all, settings)].flatMap(([id, c]) => (hasKernels(c) ? [[id, decide(c, false)] as const] : [])));
+}
 
 /**
  * @returns the graph with layouts and conversions, and the decision for every node of the given one that has a choice
