@@ -18,13 +18,6 @@ export const tileBytes = (sparse: boolean): number => (sparse ? 2 * FRAGMENT_BYT
 /** N:M pattern that sparse tensor cores multiply with. */
 export const sparsePattern = (dtype: WeightMatrix['dtype']): { readonly keep: number; readonly of: number } => (dtype === 'f32' ? { keep: 1, of: 2 } : { keep: 2, of: 4 });
 
-export interface Fragments {
-  readonly bytes: Uint8Array;
-  /** Tiles along the rows, and blocks of 128 bytes along a row. */
-  readonly tiles: number;
-  readonly blocks: number;
-}
-
 /** Row of the tile, and column among the fragment's 16 stored halves, of half `i` of register `r`. */
 const placeOf = (lane: number, r: number, i: number): { readonly row: number; readonly column: number } => ({ row: (lane >> 2) + 8 * (r & 1), column: 2 * (lane & 3) + i + 8 * (r >> 1) });
 
@@ -36,13 +29,13 @@ function eachHalf(fragments: number, write: (at: number, fragment: number, row: 
   }
 }
 
-function eachTile(m: WeightMatrix, sparse: boolean, fill: (tile: Uint8Array, firstRow: number, firstHalf: number) => void): Fragments {
+function eachTile(m: WeightMatrix, sparse: boolean, fill: (tile: Uint8Array, firstRow: number, firstHalf: number) => void): Uint8Array {
   const halves = m.dtype === 'f32' ? 2 : 1, tiles = ceilDiv(m.rows, TILE_ROWS), blocks = ceilDiv(m.cols * halves, TILE_HALVES), size = tileBytes(sparse);
   const bytes = new Uint8Array(tiles * blocks * size);
   for (let block = 0; block < blocks; block++) for (let tile = 0; tile < tiles; tile++) {
     fill(bytes.subarray((block * tiles + tile) * size, (block * tiles + tile + 1) * size), tile * TILE_ROWS, block * TILE_HALVES);
   }
-  return { bytes, tiles, blocks };
+  return bytes;
 }
 
 const setHalf = (bytes: Uint8Array, at: number, half: number): void => { bytes[at] = half & 255; bytes[at + 1] = half >> 8; };
@@ -51,7 +44,7 @@ const setHalf = (bytes: Uint8Array, at: number, half: number): void => { bytes[a
 const halvesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint16Array => new Uint16Array(buffer, byteOffset, byteLength / 2);
 
 /** All elements; beyond the matrix are zeros. @param m of f16, bf16 or f32 */
-export function denseFragments(m: WeightMatrix): Fragments {
+export function denseFragments(m: WeightMatrix): Uint8Array {
   const halves = halvesOf(m.data), perRow = m.cols * (m.dtype === 'f32' ? 2 : 1);
   return eachTile(m, false, (tile, firstRow, firstHalf) => eachHalf(4, (at, fragment, row, column) => {
     const r = firstRow + row, h = firstHalf + fragment * 16 + column;
@@ -63,7 +56,7 @@ export function denseFragments(m: WeightMatrix): Fragments {
  * Two of four halves, and their places: in word 4 g + 2 s + p, row g (and g + 8 in its upper half) of the 64 bytes s; nibble q is group 4 p + q.
  * @throws NodeProblem SPC3101 where the matrix does not have the pattern
  */
-export function sparseFragments(m: WeightMatrix): Fragments {
+export function sparseFragments(m: WeightMatrix): Uint8Array {
   const wide = m.dtype === 'f32', { keep, of } = sparsePattern(m.dtype), colMultiple = TILE_HALVES / (wide ? 2 : 1);
   const packed = packWeights(m, { kind: 'nm', params: { keep, of, rowMultiple: TILE_ROWS, colMultiple } });
   if (packed.kind !== 'nm') throw new Error('SPC9002: packed as nm');

@@ -1,7 +1,7 @@
 /** Constructors of kernel IR that type their results and fold trivial constants, so generated code reads as if written by hand. */
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import type { DType } from '../ir/dtype.js';
-import type { BinaryOp, CallArgument, CompareOp, Expr, KType, LoopAttrs, ScalarType, Stmt, UnaryOp } from './types.js';
+import type { BinaryOp, CallArgument, CompareOp, Expr, Grid, KType, LoopAttrs, ScalarType, Stmt, UnaryOp } from './types.js';
 
 export const scalar = (dtype: ScalarType): KType => ({ dtype, lanes: 1 });
 export const vector = (dtype: ScalarType, lanes: number): KType => ({ dtype, lanes });
@@ -130,6 +130,8 @@ export const nullPointer: CallArgument = { kind: 'null' };
 /** Calls a function of the runtime library; numbers are index constants. */
 export const call = (name: string, ...args: readonly (CallArgument | number)[]): Stmt =>
   ({ kind: 'call', name, routine: false, args: args.map((a) => (typeof a === 'number' ? index(a) : a)) });
+/** A call that a grid of workers runs together. */
+export const gridCall = (grid: Grid, name: string, ...args: readonly CallArgument[]): Stmt => ({ kind: 'call', name, routine: false, args, grid });
 export const comment = (text: string): Stmt => ({ kind: 'comment', text });
 
 /** Smallest (largest) value of a dtype: the neutral element of max (min). Floats use the infinities. */

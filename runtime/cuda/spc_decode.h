@@ -10,6 +10,7 @@
 
 /** @tparam COLUMNS 8 or 16 */
 template <class Element, class Weights, int COLUMNS, int WARPS> struct spc_decode {
+  typedef typename Weights::form Form;
   static constexpr int threads = 32 * WARPS, NI = COLUMNS / 8, AHEAD = 4;
   /* Blocks of 128 bytes of a column in shared memory at a time. */
   static constexpr int room = 32, block_bytes = COLUMNS * 128;
@@ -26,32 +27,32 @@ template <class Element, class Weights, int COLUMNS, int WARPS> struct spc_decod
     spc_copy_wait<0>();
   }
 
-  template <int HALF> SPC_DEVICE void multiply(float (&sums)[NI][4], const typename Weights::part &part, const unsigned char *block, int lane) {
+  template <int HALF> SPC_DEVICE void multiply(float (&sums)[NI][4], const typename Form::part &part, const unsigned char *block, int lane) {
     uint32_t b[NI][4];
     SPC_UNROLL
     for (int j = 0; j < NI; j++) spc_load_matrices(b[j], block + (j * 8 + (lane & 7)) * 128 + ((HALF * 4 + (lane >> 3)) ^ (lane & 7)) * 16);
-    Weights::template multiply<Element, HALF>(sums, part, b, Element());
+    Form::template multiply<Element, HALF>(sums, part, b, Element());
   }
 
   /**
    * Rows 16 blockIdx.x on of w times all columns.
-   * @param m_tiles tiles of 16 rows that w has
-   * @param blocks of 128 bytes of a row
+   * @param weights w, as spc_tiles
+   * @param source of columns, as in spc_gemm
    * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n)
    */
-  template <class Source, class Store> SPC_DEVICE void run(const unsigned char *weights, int m_tiles, int blocks, const Source &source, Store store) {
+  template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     float sums[NI][4] = {};
-    for (int first = 0; first < blocks; first += room) {
-      const int count = blocks - first < room ? blocks - first : room;
+    for (int first = weights.begin(), end = weights.end(); first < end; first += room) {
+      const int count = end - first < room ? end - first : room;
       fill(memory, source, first, count);
       __syncthreads();
       for (int b0 = warp; b0 < count; b0 += WARPS * AHEAD) {
-        typename Weights::part part[AHEAD];
+        typename Form::part part[AHEAD];
         SPC_UNROLL
         for (int i = 0; i < AHEAD; i++)
-          if (b0 + i * WARPS < count) part[i] = Weights::stream(weights + ((size_t)(first + b0 + i * WARPS) * m_tiles + blockIdx.x) * Weights::tile_bytes, lane);
+          if (b0 + i * WARPS < count) part[i] = weights.stream((int)blockIdx.x, first + b0 + i * WARPS, lane);
         SPC_UNROLL
         for (int i = 0; i < AHEAD; i++) {
           if (b0 + i * WARPS >= count) break;

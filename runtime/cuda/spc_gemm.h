@@ -29,7 +29,7 @@ struct spc_dense {
       }
     }
   }
-  /* A lane's part of a tile in registers, from global memory. */
+  /* A lane's part of a tile. */
   struct part {
     uint4 fragment[4];
   };
@@ -80,6 +80,24 @@ struct spc_sparse {
     SPC_UNROLL
     for (int j = 0; j < N; j++) spc_mma_sparse<HALF>(element, sums[j], a, b[j], p.places);
   }
+};
+
+/*
+ * The constant w: every tile of it, in the order in which blocks of threads read them. What is asked of other forms of w too: `form`, the blocks of a row from
+ * begin() to end() that this block of threads sums, where a tile lies, and which column of w comes first in 16 bytes of a row.
+ * Blocks of threads that differ in blockIdx.z sum a share of the blocks each.
+ */
+template <class Form> struct spc_tiles {
+  typedef Form form;
+  const unsigned char *tiles;
+  int rows, blocks; /* tiles along the rows of w, blocks of 128 bytes along the columns */
+  SPC_MEMBER int begin() const { return blocks * (int)blockIdx.z / (int)gridDim.z; }
+  SPC_MEMBER int end() const { return blocks * ((int)blockIdx.z + 1) / (int)gridDim.z; }
+  /* Rows beyond the last tile repeat it: their sums are not stored. */
+  SPC_MEMBER const unsigned char *tile(int row, int block) const { return tiles + ((size_t)block * rows + (row < rows ? row : rows - 1)) * Form::tile_bytes; }
+  /* A lane's part of a tile, from memory straight into registers. */
+  SPC_MEMBER typename Form::part stream(int row, int block, int lane) const { return Form::stream(tile(row, block), lane); }
+  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
 };
 
 /* ---- columns ---- */
@@ -144,6 +162,16 @@ template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, 
   }
 };
 
+/* ---- results ---- */
+
+/* Sums of a share of the depth, to be added up: sums[share][N][PITCH]. */
+template <int N, int PITCH> struct spc_share {
+  float *sums;
+  SPC_MEMBER void operator()(float (&v)[4], int m, int n) const {
+    if (n < N) *(float4 *)(sums + ((size_t)blockIdx.z * N + n) * PITCH + m) = float4{v[0], v[1], v[2], v[3]};
+  }
+};
+
 /* ---- the product ---- */
 
 /**
@@ -151,9 +179,10 @@ template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, 
  * @tparam STAGES parts of the ring, at least 2
  */
 template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N, int STAGES> struct spc_gemm {
+  typedef typename Weights::form Form;
   static constexpr int threads = 32 * WARPS_M * WARPS_N, tiles = BM / 16;
   static constexpr int MI = BM / WARPS_M / 16, NI = BN / WARPS_N / 8;
-  static constexpr int weight_bytes = tiles * Weights::tile_bytes, stage_bytes = weight_bytes + BN * 128;
+  static constexpr int weight_bytes = tiles * Form::tile_bytes, stage_bytes = weight_bytes + BN * 128;
   /* Sums on their way out lie as f32 in shared memory, so many columns at a time as there is room for. */
   static constexpr int pitch = BM + 4;
   static constexpr int ring_bytes = STAGES * stage_bytes, wanted = ring_bytes / (pitch * 4) / (8 * WARPS_N) * (8 * WARPS_N);
@@ -163,21 +192,19 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
   static_assert(BN * 8 % threads == 0, "threads copy equally many chunks of columns");
   static constexpr int column_chunks = BN * 8 / threads;
 
-  template <class Source> SPC_DEVICE void fill(unsigned char *stage, const unsigned char *weights, int m_tiles, const Source &source, const typename Source::column (&columns)[column_chunks], int block) {
-    constexpr int tile_chunks = Weights::tile_bytes / 16, chunks = tiles * tile_chunks;
+  template <class Source> SPC_DEVICE void fill(unsigned char *stage, const Weights &weights, const Source &source, const typename Source::column (&columns)[column_chunks], int block) {
+    constexpr int tile_chunks = Form::tile_bytes / 16, chunks = tiles * tile_chunks;
     const int first = (int)blockIdx.y * tiles;
     SPC_UNROLL
     for (int i = 0; i < (chunks + threads - 1) / threads; i++) {
       const int c = (int)threadIdx.x + i * threads;
       if (chunks % threads != 0 && c >= chunks) break;
-      /* rows beyond the last tile repeat it: their sums are not stored */
-      const int tile = first + c / tile_chunks;
-      spc_copy16(stage + 16 * c, weights + ((size_t)block * m_tiles + (tile < m_tiles ? tile : m_tiles - 1)) * Weights::tile_bytes + c % tile_chunks * 16, true);
+      spc_copy16(stage + 16 * c, weights.tile(first + c / tile_chunks, block) + c % tile_chunks * 16, true);
     }
     SPC_UNROLL
     for (int i = 0; i < column_chunks; i++) {
       const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
-      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], block * spc_per_block<Element> + chunk * spc_per16<Element>);
+      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], weights.template column<Element>(block, chunk));
     }
   }
 
@@ -188,32 +215,33 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
       const int row = (warp_n * NI + j) * 8 + (lane & 7), chunk = HALF * 4 + (lane >> 3);
       spc_load_matrices(b[j], stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
     }
-    Weights::template multiply<Element, HALF>(sums, stage + warp_m * MI * Weights::tile_bytes, b, lane, Element());
+    Form::template multiply<Element, HALF>(sums, stage + warp_m * MI * Form::tile_bytes, b, lane, Element());
   }
 
   /**
    * The thread block (blockIdx.x, blockIdx.y) of the product: columns and rows of w.
-   * @param m_tiles tiles of 16 rows that w has
-   * @param from, to blocks of 128 bytes of a row that are summed
+   * @param weights w, as spc_tiles
+   * @param source of columns: spc_rows, spc_windows
    * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n)
    */
-  template <class Source, class Store> SPC_DEVICE void run(const unsigned char *weights, int m_tiles, int from, int to, const Source &source, Store store) {
+  template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M, n0 = (int)blockIdx.x * BN;
+    const int from = weights.begin(), to = weights.end();
     typename Source::column columns[column_chunks];
     SPC_UNROLL
     for (int i = 0; i < column_chunks; i++) columns[i] = source.at(n0 + ((int)threadIdx.x + i * threads) / 8);
     float sums[MI][NI][4] = {};
     SPC_UNROLL
     for (int s = 0; s < STAGES - 1; s++) {
-      if (from + s < to) fill(memory + s * stage_bytes, weights, m_tiles, source, columns, from + s);
+      if (from + s < to) fill(memory + s * stage_bytes, weights, source, columns, from + s);
       spc_copy_commit();
     }
     for (int block = from; block < to; block++) {
       spc_copy_wait<STAGES - 2>();
       __syncthreads();
       const int ahead = block + STAGES - 1;
-      if (ahead < to) fill(memory + (ahead - from) % STAGES * stage_bytes, weights, m_tiles, source, columns, ahead);
+      if (ahead < to) fill(memory + (ahead - from) % STAGES * stage_bytes, weights, source, columns, ahead);
       spc_copy_commit();
       const unsigned char *stage = memory + (block - from) % STAGES * stage_bytes;
       multiply<0>(sums, stage, warp_m, warp_n, lane);

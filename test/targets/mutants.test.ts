@@ -25,7 +25,7 @@ const mutants: readonly Mutant[] = [
   { name: 'places of another lane', header: 'spc_gemm.h', from: '1024 + lane * 4', to: '1024 + (lane ^ 4) * 4' },
   { name: 'rows of a fragment swapped', header: 'spc_gemm.h', from: '{v.x, v.y, v.z, v.w}', to: '{v.y, v.x, v.z, v.w}' },
   { name: 'chunks not swapped by row: banks conflict', header: 'spc_gemm.h', from: '(chunk ^ (row & 7))', to: 'chunk' },
-  { name: 'chunks swapped where they are written only', header: 'spc_gemm.h', from: '(chunk ^ (row & 7)) * 16);\n    }\n    Weights', to: 'chunk * 16);\n    }\n    Weights' },
+  { name: 'chunks swapped where they are written only', header: 'spc_gemm.h', from: '(chunk ^ (row & 7)) * 16);\n    }\n    Form', to: 'chunk * 16);\n    }\n    Form' },
   { name: 'the part after the right one', header: 'spc_gemm.h', from: '(block - from) % STAGES', to: '(block - from + 1) % STAGES' },
   { name: 'a copy to an address that is not aligned', header: 'spc_gemm.h', from: 'spc_copy16(stage + 16 * c,', to: 'spc_copy16(stage + 16 * c + 8,' },
   { name: 'half a warp loads matrices', header: 'spc_gemm.h', from: 'spc_load_matrices(b[j], stage', to: 'if (lane < 16) spc_load_matrices(b[j], stage' },
@@ -38,7 +38,7 @@ const mutants: readonly Mutant[] = [
 
 /** Two sparse products, one of many columns and one of few, and a dense one; depths at which the last part of the ring is where sums are laid down. */
 function products() {
-  const g = new GraphBuilder('m'), sizes = [[70, 288, 40, true], [9, 2560, 20, true], [40, 160, 30, false]] as const;
+  const g = new GraphBuilder('m'), sizes = [[70, 288, 40, true], [9, 1100, 70, true], [40, 160, 30, false]] as const;
   const inputs: DenseTensor[] = [], outputs = sizes.map(([n, k, m, sparse], i) => {
     const first = randomNumbers(k * m, 20 + i);
     // of two weights below each other, one stays

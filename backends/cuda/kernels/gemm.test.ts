@@ -31,6 +31,8 @@ const cases: readonly Case[] = [
   { rows: 130, linear: [16, 5000], sparse: true, finished: true },
   { rows: 64, linear: [12, 2100], sparse: false },
   { rows: 20, linear: [8, 2048], sparse: true },
+  { rows: 70, linear: [17, 2100], sparse: true, finished: true },
+  { rows: 33, linear: [40, 1030], sparse: false },
   { rows: 300, linear: [150, 72], sparse: true },
   { rows: 200, linear: [129, 100], sparse: false },
   { rows: 32, window: { image: [2, 9, 7, 16], kernel: [3, 3], stride: 1, pad: 1 }, sparse: true },
@@ -118,6 +120,7 @@ describe.skipIf(!hasGxx).each([['f16', 2, 4], ['bf16', 2, 4], ['f32', 1, 2]] as 
 
   test('sparse tensor cores take what has the pattern', () => {
     expect(plan.steps.filter((s) => s.choice.kernel.includes('decode')).length).toBeGreaterThanOrEqual(2);
+    expect(plan.steps.filter((s) => s.choice.kernel.includes('shares')).length).toBeGreaterThanOrEqual(2);
     expect(plan.steps.map((s) => s.choice.status)).toEqual(cases.map((c) => (c.sparse ? 'sparse-kernel' : 'dense-kernel')));
   });
   test.each(cases.map((c, i) => [shapeOf(c), c, i] as const))('%s', (_, c, i) => {

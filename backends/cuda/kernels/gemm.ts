@@ -1,53 +1,82 @@
 /** Products on tensor cores, 2:4 sparse or dense: linear layers, and convolutions as products with windows (implicit GEMM). */
-import { call, pointer } from '../../../compiler/kir/build.js';
-import { accepts } from '../../../compiler/layouts/index.js';
+import { add, gridCall, load, mul, pointer } from '../../../compiler/kir/build.js';
+import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
+import type { Expr, Stmt } from '../../../compiler/kir/types.js';
+import { accepts, type WeightMatrix } from '../../../compiler/layouts/index.js';
+import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
-import { elementNames, finish, gridCall, packed, sourceOf } from './pieces.js';
+import { columnsOf, finish, formOf, packTiles, tilesOf, tilesType, type Form } from './pieces.js';
 import { productOf, weightsOf, type ElementType, type Product } from './product.js';
 import { chooseTiling, sharedBytes } from './tiling.js';
 
-function candidate(gpu: Gpu, request: KernelRequest, p: Product, type: ElementType, sparse: boolean): KernelCandidate {
-  const perBlock = type === 'f32' ? 32 : 64, blocks = Math.ceil(p.depth / perBlock), { tiling, nanoseconds } = chooseTiling(gpu, sparse, p.rows, p.columns, blocks, perBlock);
-  const { bm, bn, warpsM, warpsN, stages } = tiling, { keep, of } = sparsePattern(type), tiles = Math.ceil(p.rows / 16);
-  const gemm = `spc_gemm<${[elementNames[type], sparse ? 'spc_sparse' : 'spc_dense', bm, bn, warpsM, warpsN, stages].join(', ')}>`;
+/** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
+function addShares(k: KernelBuilder, { results: { y, epilogue }, rows, columns }: Product, parts: string, shares: number, pitch: number): Stmt[] {
+  return k.forEach([columns, rows], ([n, m]) => {
+    const part = (share: number): Expr => load(parts, 'f32', add(mul(add(n!, share * columns), pitch), m!));
+    return [k.storeThrough(epilogue, y, [n!, m!], Array.from({ length: shares }, (_, i) => part(i)).reduce((a, b) => add(a, b)))];
+  });
+}
+
+function candidate(gpu: Gpu, request: KernelRequest, f: Form): KernelCandidate {
+  const { product: p, sparse } = f, { tiling, shares, nanoseconds } = chooseTiling(gpu, f), { bm, bn, warpsM, warpsN, stages } = tiling;
+  const blocks = [Math.ceil(p.columns / bn), Math.ceil(p.rows / bm), shares] as const, pitch = blocks[1] * bm;
+  const divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
   return {
     choice: {
-      status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${sparse ? `${keep}:${of} ` : ''}gemm ${type === 'f32' ? 'tf32' : type} ${bm}x${bn}`,
-      reason: `${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores, ${bm}x${bn} a block`,
+      status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}gemm ${f.label} ${bm}x${bn}${shares === 1 ? '' : ` in ${shares} shares`}`,
+      reason: `${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores, ${bm}x${bn} a block${divided}`,
     },
     nanoseconds,
-    pack: () => packed(request, p, type, sparse),
-    build: (k) => [gridCall(
-      call(`${gemm}::run`, pointer(request.inputs[1]!.param), tiles, 0, blocks, sourceOf(p, type), finish(k, p, bm, bn)),
-      { blocks: [Math.ceil(p.columns / bn), Math.ceil(p.rows / bm), 1], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
-    )],
+    pack: () => packTiles(f),
+    build: (k) => {
+      const parts = shares === 1 ? undefined : k.scratch('parts', 'f32', shares * p.columns * pitch);
+      const gemm = gridCall(
+        { blocks, threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
+        `spc_gemm<${[f.element, tilesType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, tilesOf(f, request), columnsOf(f),
+        parts === undefined ? finish(k, p, bm, bn) : { kind: 'object', type: `spc_share<${p.columns}, ${pitch}>`, args: [pointer(parts)] },
+      );
+      return parts === undefined ? [gemm] : [gemm, ...addShares(k, p, parts, shares, pitch)];
+    },
   };
 }
 
-/** Why the weights do not fit sparse tensor cores; undefined where they do. */
-function strangePattern(request: KernelRequest, p: Product, type: ElementType): string | undefined {
-  const { keep, of } = sparsePattern(type), acceptance = accepts(weightsOf(p, request.constants[1]!, type), { kind: 'nm', params: { keep, of } });
-  return acceptance.ok ? undefined : acceptance.reason;
+/** What is known of a node's weights: rounded once, looked at once. */
+interface Weights {
+  readonly matrix: WeightMatrix;
+  /** Why they do not fit sparse tensor cores; undefined where they do. */
+  readonly strange: string | undefined;
 }
 
 export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
+  const { keep, of } = sparsePattern(type), known = new WeakMap<Node, Weights>();
+  const weights = ({ node, constants }: KernelRequest, p: Product): Weights => {
+    const found = known.get(node);
+    if (found) return found;
+    const matrix = weightsOf(p, constants[1]!, type), acceptance = accepts(matrix, { kind: 'nm', params: { keep, of } });
+    const result = { matrix, strange: acceptance.ok ? undefined : acceptance.reason };
+    known.set(node, result);
+    return result;
+  };
   return {
     name: 'tensor cores',
     candidates(request) {
       const p = productOf(request);
       if (p === undefined || typeof p === 'string') return [];
+      const { matrix, strange } = weights(request, p);
       // where both are predicted to take as long, the sparse one reads less
-      const forms = strangePattern(request, p, type) === undefined ? [true, false] : [false];
-      return forms.flatMap((sparse) => [candidate(gpu, request, p, type, sparse), ...(p.columns <= MOST_COLUMNS ? [decodeCandidate(gpu, request, p, type, sparse)] : [])]);
+      return (strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
+        const form = formOf(p, matrix, type, sparse);
+        return [candidate(gpu, request, form), ...(p.columns <= MOST_COLUMNS ? [decodeCandidate(gpu, request, form)] : [])];
+      });
     },
     refusals(request): readonly Refusal[] {
-      const p = productOf(request), { keep, of } = sparsePattern(type);
+      const p = productOf(request);
       if (p === undefined) return [];
       if (typeof p === 'string') return [{ kernel: 'gemm', reason: p }];
-      const strange = strangePattern(request, p, type);
+      const { strange } = weights(request, p);
       return strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }];
     },
   };

@@ -2,8 +2,7 @@
 import { convGeometry } from '../../../compiler/core/conv.js';
 import { joinBatches, resultRows, singleProduct, type ResultRows } from '../../../compiler/core/rows.js';
 import type { DType } from '../../../compiler/ir/dtype.js';
-import { denseData, storedValue, type Tensor } from '../../../compiler/ir/tensor.js';
-import { newArray } from '../../../compiler/ir/tensor.js';
+import { denseData, newArray, storedValue, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount } from '../../../compiler/ir/types.js';
 import { isContiguous, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
@@ -62,21 +61,15 @@ export function productOf(request: KernelRequest): Product | string | undefined 
 }
 
 /** An f32 as tensor cores read it: 10 bits of fraction, to the nearest one. */
-const toTf32 = (x: number): number => {
-  const v = new DataView(new ArrayBuffer(4));
-  v.setFloat32(0, x);
-  const bits = v.getUint32(0);
-  if ((bits & 0x7f800000) === 0x7f800000) return x;
-  v.setUint32(0, ((bits + 0x1000) & 0xffffe000) >>> 0);
-  return v.getFloat32(0);
-};
+function toTf32(values: Float32Array): void {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7f800000) !== 0x7f800000) bits[i] = (bits[i]! + 0x1000) & 0xffffe000;
+}
 
 /** The weights in the type in which they are multiplied, so that what rounds to zero is one. */
 export function weightsOf(p: Product, constant: Tensor, type: ElementType): WeightMatrix {
   const data = denseData(constant) as ArrayLike<number | bigint>, rounded = newArray(type, p.rows * p.depth);
-  for (let m = 0; m < p.rows; m++) for (let k = 0; k < p.depth; k++) {
-    const x = p.weight(data, m, k);
-    rounded[m * p.depth + k] = (type === 'f32' ? toTf32(x) : storedValue(type, x)) as never;
-  }
+  for (let m = 0; m < p.rows; m++) for (let k = 0; k < p.depth; k++) rounded[m * p.depth + k] = storedValue(type, p.weight(data, m, k)) as never;
+  if (rounded instanceof Float32Array) toTf32(rounded);
   return weightMatrix(type, p.rows, p.depth, rounded);
 }

@@ -1,6 +1,7 @@
 /** Sizes of the blocks that a product is cut into. */
 import type { Gpu } from '../gpu.js';
 import { tileBytes } from '../fragments.js';
+import type { Form } from './pieces.js';
 
 export interface Tiling {
   /** Rows of w and columns of x of a block of threads. */
@@ -32,11 +33,15 @@ export function sharedBytes({ bm, bn, warpsN, stages }: Tiling, sparse: boolean)
 
 export interface TilingCost {
   readonly tiling: Tiling;
+  /** Blocks of threads that sum a part of the depth each. */
+  readonly shares: number;
   readonly nanoseconds: number;
 }
 
-/** Least nanoseconds of a part of the ring: a barrier, and loads from shared memory before the first product. */
-const ROUND = 80;
+/** Nanoseconds: least ones of a part of the ring (a barrier, loads from shared memory before the first product); of a block's begin and end; of a launch. */
+const ROUND = 80, BLOCK = 1000, LAUNCH = 2000;
+/** Fewest parts of the ring that a share is worth. */
+const LEAST_SHARE = 4, MOST_SHARES = 16;
 
 /** Share of the peak rate that a warp tile reaches: it reads shared memory for each multiply-add (specs: 64 x 64 is near the limit of the port). */
 const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
@@ -44,13 +49,19 @@ const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
   return Math.min(0.85, (0.85 * 2 * m * n) / (m + n) / 64);
 };
 
-/** The fastest of the tilings by waves: blocks run as many at a time as there are multiprocessors, and the last wave takes as long as the others. */
-export function chooseTiling(gpu: Gpu, sparse: boolean, rows: number, columns: number, blocks: number, elements: number): TilingCost {
-  const costs = tilings.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).map((tiling): TilingCost => {
-    const count = Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * blocks * elements;
-    const block = Math.max(blocks * ROUND, macs / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock), waves = Math.ceil(count / gpu.multiprocessors);
-    const bytes = blocks * ((Math.ceil(rows / 16) * tileBytes(sparse)) + columns * 128);
-    return { tiling, nanoseconds: Math.max(waves * (block + 2000), bytes / gpu.bytesPerNanosecond) };
+/**
+ * The fastest of the tilings by waves: blocks run as many at a time as there are multiprocessors, and the last wave takes as long as the others. Where
+ * there are fewer blocks than multiprocessors, the depth is divided too, and what the shares sum is added up by a kernel of its own (split-K).
+ */
+export function chooseTiling(gpu: Gpu, { product: { rows, columns }, tiles, blocks, perBlock, sparse, bytes }: Form): TilingCost {
+  const costs = tilings.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).flatMap((tiling) => {
+    const count = Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * perBlock / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock;
+    const most = Math.min(MOST_SHARES, Math.floor(blocks / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
+    return Array.from({ length: Math.max(1, most) }, (_, i): TilingCost => {
+      const shares = i + 1, block = Math.ceil(blocks / shares) * Math.max(ROUND, macs) + BLOCK, waves = Math.ceil(count * shares / gpu.multiprocessors);
+      const added = shares === 1 ? 0 : LAUNCH + 2 * shares * columns * tiles * 16 * 4 / gpu.bytesPerNanosecond;
+      return { tiling, shares, nanoseconds: LAUNCH + Math.max(waves * block, (bytes + blocks * columns * 128) / gpu.bytesPerNanosecond) + added };
+    });
   });
   return costs.reduce((a, b) => (b.nanoseconds < a.nanoseconds ? b : a));
 }
