@@ -83,8 +83,8 @@ export interface Target {
 
 /** Targets whose code lies in one library, the best first. */
 export interface TargetPaths {
-  /** `cpu` tells one from the other. */
-  readonly targets: readonly { readonly cpu: string; readonly target: Target }[];
+  /** `arch` tells one from the other. */
+  readonly targets: readonly { readonly arch: string; readonly target: Target }[];
   /** Files from one plan a target. */
   emit(plans: readonly Plan[], options: EmitOptions): EmittedFiles;
 }

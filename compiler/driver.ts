@@ -101,7 +101,7 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
   const withSizes: EmitOptions = { ...options, header, onCode: (step, bytes, path = 0) => { codeBytes[path]!.set(step, bytes); } };
   const emitted = target.paths ? target.paths.emit(all, withSizes) : target.emit(all[0]!, withSizes), sources = [...emitted.keys()].filter((f) => /\.(c|S|cu|cpp)$/.test(f));
   const manifest = buildManifest(all.map((plan, i) => ({ plan, codeBytes: codeBytes[i]! })), { spc, name: options.name, ...about, sources, compileFlags: target.compileFlags },
-    target.paths?.targets.map(({ cpu, target: { compileFlags } }) => ({ cpu, compileFlags, sources: sources.filter((f) => f.replace(/[.].*/, '_').startsWith(`${pathName(options.name, cpu)}_`)) })));
+    target.paths?.targets.map(({ arch, target: { compileFlags } }) => ({ arch, compileFlags, sources: sources.filter((f) => f.replace(/[.].*/, '_').startsWith(`${pathName(options.name, arch)}_`)) })));
   return { manifest, files: new Map<string, string | Uint8Array>([...emitted, ['manifest.json', `${JSON.stringify(manifest, null, 2)}\n`]]) };
 }
 

@@ -51,9 +51,9 @@ const layerSchema = z.object({
   candidates: list(candidateSchema),
 }).readonly();
 
-/** The code for one of several instruction sets. */
+/** The code for one of several architectures. */
 const pathSchema = z.object({
-  cpu: z.string(),
+  arch: z.string(),
   /** Among the model's; to be compiled with these flags instead of the model's. */
   sources: list(z.string().regex(/^[\w.-]+$/)),
   compileFlags: list(z.string()),
@@ -84,7 +84,7 @@ export const manifestSchema = z.object({
   layers: list(layerSchema),
   sources: list(z.string().regex(/^[\w.-]+$/)),
   compileFlags: list(z.string()),
-  /** Where a context takes the code for the best instruction set that its processor has: the best first. `layers` and what they add up to are the first one's. */
+  /** Where a context takes the code for the best architecture that its machine has: the best first. `layers` and what they add up to are the first one's. */
   paths: list(pathSchema).optional(),
   diagnostics: list(z.custom<Diagnostic>((d) => typeof d === 'object' && d !== null)),
 }).readonly();
@@ -130,7 +130,7 @@ const factsOf = ({ plan, codeBytes }: Emitted): Pick<Path, 'arenaBytes' | 'weigh
 
 /** @param paths where there are several plans: what each is compiled for, with what */
 export function buildManifest(emitted: readonly Emitted[], about: Pick<Manifest, 'spc' | 'name' | 'options' | 'model' | 'sources' | 'compileFlags' | 'diagnostics'>,
-  paths: readonly Pick<Path, 'cpu' | 'sources' | 'compileFlags'>[] = []): Manifest {
+  paths: readonly Pick<Path, 'arch' | 'sources' | 'compileFlags'>[] = []): Manifest {
   const { plan } = emitted[0]!, { arenaBytes, weightBytes, codeBytes, layers } = factsOf(emitted[0]!);
   return {
     schemaVersion: 1, spc: about.spc, name: about.name, target: plan.target, options: about.options, model: about.model,

@@ -37,26 +37,26 @@ describe.each([['gcc', {}, bestFirst], ['clang', { weights: 'file' }, ['generic'
   test.skipIf(!able || !hasTool(cc))('each path has the bits of its own library, for any number of threads', async () => {
     const all = several('bytes', more), found = new Map<string, Buffer>();
     for (const cpu of checked) {
-      const first = bestFirst.indexOf(cpu), [taken, own] = [await results(all, cc, first === 0 ? [] : [`-DSPC_CPU_FIRST=${first}`], 1 + first), await results(alone(cpu, more), cc)];
+      const first = bestFirst.indexOf(cpu), [taken, own] = [await results(all, cc, first === 0 ? [] : [`-DSPC_FIRST_PATH=${first}`], 1 + first), await results(alone(cpu, more), cc)];
       expect(taken.equals(own), cpu).toBe(true);
       found.set(cpu, taken);
     }
     if (checked.length === 1) return;
     // so that equality says which one ran
     expect(found.get('x86-64-v4')!.equals(found.get('generic')!)).toBe(false);
-    await expect(results(all, cc, ['-DSPC_CPU_FIRST=3'])).rejects.toThrow('create failed: the processor lacks the instructions');
+    await expect(results(all, cc, ['-DSPC_FIRST_PATH=3'])).rejects.toThrow('create failed: the processor lacks the instructions');
   }, 240_000);
 });
 
 test('the manifest has the layers, sources and flags of each path', () => {
   const { manifest, files, paths } = several('bytes');
-  expect(manifest.paths!.map((p) => p.cpu)).toEqual(bestFirst);
+  expect(manifest.paths!.map((p) => p.arch)).toEqual(bestFirst);
   expect(manifest.compileFlags.some((f) => f.startsWith('-march'))).toBe(false);
   for (const [i, p] of manifest.paths!.entries()) {
     expect(p.layers.length).toBe(paths[i]!.plan.steps.length);
     expect(p.sources.length).toBeGreaterThan(0);
     expect(p.sources.filter((s) => !manifest.sources.includes(s) || !files.has(s))).toEqual([]);
-    expect(p.compileFlags).toEqual(alone(p.cpu as CpuName).manifest.compileFlags);
+    expect(p.compileFlags).toEqual(alone(p.arch as CpuName).manifest.compileFlags);
   }
   expect(manifest.paths!.flatMap((p) => p.sources).sort()).toEqual(manifest.sources.filter((s) => !['main.c', 'sparse.c', 'sparse_weights.c'].includes(s)).sort());
   expect(manifest.layers).toEqual(manifest.paths![0]!.layers);

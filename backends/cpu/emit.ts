@@ -1,6 +1,7 @@
 /** Plans -> C project: model header and source, weights, CMake file, a small main. */
 import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/emit/c-abi.js';
 import { CLikePrinter } from '../../compiler/emit/c-like.js';
+import { dispatchFiles } from '../../compiler/emit/dispatch.js';
 import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
 import { binarySource, cArray, EMBED_LIMIT, INCLUDE_LIMIT, weightBytes, weightsBlob, weightsInclude } from '../../compiler/emit/weights.js';
@@ -8,9 +9,9 @@ import { commentSafe, pathName, Writer } from '../../compiler/emit/writer.js';
 import { nonZeroMacs, worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cDialect } from './dialect.js';
+import { fits } from './features.js';
 import type { Isa } from './isa.js';
 import { splitPhases, type Phase } from './phases.js';
-import { dispatchFiles } from './dispatch.js';
 import { cmakeFile } from './project.js';
 import { streamFiles, streamPrefix } from './streams.js';
 
@@ -225,7 +226,7 @@ export function emitC(paths: readonly CpuPath[], options: EmitOptions): EmittedF
     }, { ...options, onCode: (step, bytes) => options.onCode?.(step, bytes, i) }) };
   });
   for (const { files: own } of code) for (const [file, content] of own) files.set(file, content);
-  if (several) for (const [file, text] of dispatchFiles(name, code, top)) files.set(file, text);
+  if (several) for (const [file, text] of dispatchFiles(name, code.map((c) => ({ name: c.name, doc: c.isa.name, fits: fits(c.isa) })), top, { file: `${name}.c`, includes: [], error: 'SPC_ERROR_CPU', device: false })) files.set(file, text);
   if (!embedded) {
     files.set(`${name}_weights.bin`, blob);
     if (options.weights !== 'file') {
@@ -233,7 +234,7 @@ export function emitC(paths: readonly CpuPath[], options: EmitOptions): EmittedF
       if (blob.length <= INCLUDE_LIMIT) files.set(`${name}_weights.inc`, weightsInclude(blob));
     }
   }
-  for (const f of ['include/spc.h', ...(several ? ['cpu/spc_dispatch.h'] : []), 'cpu/spc_runtime.h', ...new Set(code.flatMap((c) => c.runtime.map((r) => `cpu/${r}`)))]) files.set(f.split('/').at(-1)!, runtimeFile(f));
+  for (const f of ['include/spc.h', ...(several ? ['include/spc_dispatch.h'] : []), 'cpu/spc_runtime.h', ...new Set(code.flatMap((c) => c.runtime.map((r) => `cpu/${r}`)))]) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
   files.set('CMakeLists.txt', cmakeFile(name, several ? code.map((c) => ({ isa: c.isa, sources: [...c.files.keys()] })) : code[0]!.isa, [...files.keys()]));
   return files;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Target } from '../types.js';
 import { channelsLastPasses, quadPasses } from '../../passes/pipeline.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
-import { isDispatched } from './dispatch.js';
+import { isDispatched } from './features.js';
 import { emitC } from './emit.js';
 import { isas, type Isa } from './isa.js';
 import { cpuKernels } from './kernels/index.js';
@@ -67,7 +67,7 @@ export function cpuPathsTarget(cpus: readonly CpuName[]): Target {
     doc: `C11 with vector extensions, ${chosen.map((isa) => isa.name).join(' or ')}, chosen at run time`,
     compileFlags: compileFlags(),
     paths: {
-      targets: chosen.map((isa) => ({ cpu: isa.name, target: cpuTarget(isa.name) })),
+      targets: chosen.map((isa) => ({ arch: isa.name, target: cpuTarget(isa.name) })),
       emit: (plans, options) => emitC(plans.map((plan, i) => ({ plan, isa: chosen[i]! })), options),
     },
   };

@@ -1,9 +1,10 @@
 /** Plan -> CUDA project: model header and source, weights, CMake file, a small host program, the runtime headers. */
 import { commentBlock, fileHead, infoTables, modelHeader } from '../../compiler/emit/c-abi.js';
+import { dispatchFiles } from '../../compiler/emit/dispatch.js';
 import { mainProgram } from '../../compiler/emit/main-program.js';
 import { runtimeFile } from '../../compiler/emit/runtime-files.js';
 import { cArray, EMBED_LIMIT, weightBytes, weightsBlob } from '../../compiler/emit/weights.js';
-import { commentSafe, Writer } from '../../compiler/emit/writer.js';
+import { commentSafe, pathName, Writer } from '../../compiler/emit/writer.js';
 import { cTypes } from '../../compiler/emit/c-like.js';
 import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
@@ -90,33 +91,69 @@ function hostFunctions(plan: Plan, name: string, kernels: readonly (readonly Cud
   return w.text();
 }
 
-export function emitCuda(plan: Plan, options: EmitOptions, archs: readonly GpuName[]): EmittedFiles {
-  const { name } = options;
-  const top = fileHead(plan, name, options.header);
-  const embedded = options.weights === 'embed' || (options.weights === 'auto' && weightBytes(plan) <= EMBED_LIMIT);
-  const { blob, offsets: all } = weightsBlob([plan]), offsets = all[0]!;
-  const kernels = plan.steps.map((s) => cudaKernels(s.kernel, name, !worksInPlace(s)));
+/** The code for one architecture. */
+interface CudaPath {
+  readonly plan: Plan;
+  readonly arch: GpuName;
+}
 
+interface PathOptions {
+  /** What its symbols and files begin with. */
+  readonly name: string;
+  /** Of the model that it belongs to. */
+  readonly model: string;
+  readonly top: string;
+  /** Header with the declarations of what it defines. */
+  readonly header: string;
+  /** Where constants lie in one binary of so many bytes; absent where they are arrays of the code. */
+  readonly binary?: { readonly bytes: number; readonly offsets: readonly number[] };
+}
+
+function pathFiles({ plan }: CudaPath, { name, model, top, header, binary }: PathOptions): ReadonlyMap<string, string> {
+  const kernels = plan.steps.map((s) => cudaKernels(s.kernel, name, !worksInPlace(s)));
+  const { blob, offsets: [own] } = binary ? { blob: undefined, offsets: [binary.offsets] } : weightsBlob([plan]), embeds = !binary && plan.constants.length > 0;
   const source = [
     top.trimEnd(),
     '#include "spc_cuda_context.h"',
     ...(kernels.flat().some((k) => k.grid) ? ['#include "spc_decode.h"', '#include "spc_gemm.h"'] : []),
-    `#include "${name}.h"`,
-    ...(embedded && plan.constants.length > 0 ? [`#include "${name}_weights.h"`] : []),
+    `#include "${header}"`,
+    ...(embeds ? [`#include "${name}_weights.h"`] : []),
     '',
     ...plan.steps.map((s, i) => commentBlock(s.kernel.doc) + kernels[i]!.map((k) => k.text).join('\n')),
-    infoTables(plan, name, { contextBytes: 'sizeof(struct spc_context)', weightsBytes: embedded ? 0 : blob.length }),
-    hostFunctions(plan, name, kernels, { embedded, bytes: blob.length, offsets }),
+    infoTables(plan, model, { contextBytes: 'sizeof(struct spc_context)', weightsBytes: binary?.bytes ?? 0 }),
+    hostFunctions(plan, name, kernels, { embedded: !binary, bytes: binary?.bytes ?? blob!.length, offsets: own! }),
   ];
-  const files = new Map<string, string | Uint8Array>();
+  const constants = plan.constants.map((c) => cArray(`${name}_w_${c.name}`, c)).join('\n');
+  return new Map([[`${name}.cu`, source.join('\n')], ...(embeds ? [[`${name}_weights.h`, `${top}#include <math.h>\n#include <stdint.h>\n\n${constants}`] as const] : [])]);
+}
+
+/** C expression: does the device run code for this architecture? */
+const fits = (arch: GpuName): string => {
+  const [, major, minor, exact] = /^sm_(\d+)(\d)(a?)$/.exec(arch)!;
+  return `spc_dev_fits(${major}, ${minor}, ${exact ? 1 : 0})`;
+};
+
+/** The files of a model for one architecture or several (the best first), of which a context takes the first that its device runs. */
+export function emitCuda(paths: readonly CudaPath[], options: EmitOptions): EmittedFiles {
+  const { name } = options, plans = paths.map((p) => p.plan), plan = plans[0]!, several = paths.length > 1, top = fileHead(plan, name, options.header);
+  const embedded = options.weights === 'embed' || (options.weights === 'auto' && Math.max(...plans.map(weightBytes)) <= EMBED_LIMIT);
+  const files = new Map<string, string | Uint8Array>(), binary = embedded ? undefined : weightsBlob(plans);
   files.set(`${name}.h`, modelHeader(plan, name, top, deviceRunDeclaration(name)));
-  files.set(`${name}.cu`, source.join('\n'));
-  if (!embedded) files.set(`${name}_weights.bin`, blob);
-  else if (plan.constants.length > 0) {
-    files.set(`${name}_weights.h`, `${top}#include <math.h>\n#include <stdint.h>\n\n${plan.constants.map((c) => cArray(`${name}_w_${c.name}`, c)).join('\n')}`);
+  const own = paths.map(({ arch }) => ({ arch, name: several ? pathName(name, arch) : name }));
+  paths.forEach((path, i) => {
+    const written = pathFiles(path, {
+      name: own[i]!.name, model: name, top: several ? fileHead(path.plan, `${name} for ${path.arch}`, options.header) : top, header: several ? `${name}_paths.h` : `${name}.h`,
+      ...(binary ? { binary: { bytes: binary.blob.length, offsets: binary.offsets[i]! } } : {}),
+    });
+    for (const [file, text] of written) files.set(file, text);
+  });
+  if (several) {
+    const dispatched = own.map((p) => ({ name: p.name, doc: p.arch, fits: fits(p.arch) }));
+    for (const [file, text] of dispatchFiles(name, dispatched, top, { file: `${name}.cu`, includes: ['spc_cuda.h'], error: 'SPC_ERROR_DEVICE', device: true })) files.set(file, text);
   }
-  for (const f of runtimeSources) files.set(f.split('/').at(-1)!, runtimeFile(f));
+  if (binary) files.set(`${name}_weights.bin`, binary.blob);
+  for (const f of [...runtimeSources, ...(several ? ['include/spc_dispatch.h'] : [])]) files.set(f.split('/').at(-1)!, runtimeFile(f));
   files.set('main.c', mainProgram(name, top));
-  files.set('CMakeLists.txt', cmakeFile(name, archs));
+  files.set('CMakeLists.txt', cmakeFile(name, own));
   return files;
 }

@@ -14,7 +14,7 @@ export interface Gpu {
   readonly bytesPerNanosecond: number;
 }
 
-/** CUDA C++ Programming Guide 13, table "Technical Specifications per Compute Capability"; clocks and rates from the data sheets of A100, RTX 3090 and H100. */
+/** The best last. CUDA C++ Programming Guide 13, table "Technical Specifications per Compute Capability"; clocks and rates from the data sheets of A100, RTX 3090 and H100. */
 export const gpus = {
   sm_80: { arch: 'sm_80', doc: 'A100', multiprocessors: 108, sharedBytes: 163 << 10, clock: 1.41, macs: 1024, bytesPerNanosecond: 1555 },
   sm_86: { arch: 'sm_86', doc: 'RTX 30', multiprocessors: 82, sharedBytes: 99 << 10, clock: 1.7, macs: 512, bytesPerNanosecond: 936 },

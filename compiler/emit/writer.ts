@@ -27,7 +27,7 @@ export function identifier(text: string): string {
 }
 
 /** What the symbols and files of a model for one of several instruction sets begin with. */
-export const pathName = (model: string, cpu: string): string => `${model}_${identifier(cpu)}`;
+export const pathName = (model: string, arch: string): string => `${model}_${identifier(arch)}`;
 
 /** Names that a model's files and functions cannot have: they are the program's, the language's or those of its headers. */
 const reservedNames: ReadonlySet<string> = new Set(['main', 'std', 'hls', ...(

@@ -47,6 +47,13 @@ static inline spc_status spc_dev_download(void *to, const void *from, size_t byt
 static inline spc_status spc_dev_stream_create(spc_stream *s) { return spc_dev_check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking)); }
 static inline void spc_dev_stream_destroy(spc_stream s) { cudaStreamDestroy(s); }
 static inline spc_status spc_dev_sync(spc_stream s) { return spc_dev_check(cudaStreamSynchronize(s)); }
+/* Whether the current device runs code for compute capability major.minor: the same, or a later minor one of the same major; `exact`: no other. */
+static inline int spc_dev_fits(int major, int minor, int exact) {
+  int device, own_major, own_minor;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&own_major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&own_minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) return 0;
+  return own_major == major && (exact ? own_minor == minor : own_minor >= minor);
+}
 /* Whether a launch since the last call was refused. */
 static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cudaGetLastError()); }
 
@@ -85,6 +92,7 @@ static inline spc_status spc_dev_download(void *to, const void *from, size_t byt
 static inline spc_status spc_dev_stream_create(spc_stream *s) { *s = NULL; return SPC_OK; }
 static inline void spc_dev_stream_destroy(spc_stream) {}
 static inline spc_status spc_dev_sync(spc_stream) { return SPC_OK; }
+static inline int spc_dev_fits(int, int, int) { return 1; }
 static inline spc_status spc_dev_launch_status(void) { return SPC_OK; }
 
 #endif

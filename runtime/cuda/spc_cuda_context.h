@@ -10,6 +10,7 @@
 #include "spc_cuda.h"
 
 struct spc_context {
+  const struct spc_path *path; /* of a model for several architectures (spc_dispatch.h): whose functions work on this; kept first */
   unsigned char *device;  /* the whole allocation */
   unsigned char *arena;   /* working memory of all steps */
   unsigned char *weights;

@@ -70,9 +70,10 @@ export const strictWarnings = ['-Wall', '-Wextra', '-Werror'];
 export function buildEmulation(files: EmittedFiles, dir: string, name: string, flags: readonly string[] = []): string {
   writeProject(files, dir);
   const sanitize = flags.filter((f) => f.startsWith('-fsanitize'));
-  mustExec('g++', ['-std=c++17', '-O1', '-fwrapv', '-ffp-contract=off', ...strictWarnings, ...flags, '-x', 'c++', '-c', `${name}.cu`, '-o', 'model.o'], { cwd: dir });
+  const sources = [...files.keys()].filter((f) => f.endsWith('.cu'));
+  for (const f of sources) mustExec('g++', ['-std=c++17', '-O1', '-fwrapv', '-ffp-contract=off', ...strictWarnings, ...flags, '-x', 'c++', '-c', f, '-o', `${f}.o`], { cwd: dir });
   mustExec('gcc', ['-std=c11', '-O1', ...strictWarnings, ...sanitize, '-c', 'main.c', '-o', 'main.o'], { cwd: dir });
-  mustExec('g++', [...sanitize, 'model.o', 'main.o', '-o', `${name}_main`], { cwd: dir });
+  mustExec('g++', [...sanitize, ...sources.map((f) => `${f}.o`), 'main.o', '-o', `${name}_main`], { cwd: dir });
   return join(dir, `${name}_main`);
 }
 

@@ -81,10 +81,10 @@ export const run: RunVerb = async ([path], flags, terminal) => {
     terminal.print();
     terminal.table(['weight', 'type', 'bytes', 'zeros', 'pattern'], weights.map((w) => [shorten(w.name, 48), w.type, formatBytes(w.bytes), `${percent(w.zeros, w.elements)}${w.zero ? ` (at ${w.zero})` : ''}`, w.patterns[0]?.name ?? '']), [2, 3]);
   }
-  for (const { cpu, layers: own } of paths.length > 0 ? paths : [{ cpu: '', layers }]) {
+  for (const { arch, layers: own } of paths.length > 0 ? paths : [{ arch: '', layers }]) {
     const shown = flags.layers ? own : own.filter((l) => l.weights);
     if (shown.length === 0) continue;
-    terminal.print(cpu ? `\non ${cpu}` : '');
+    terminal.print(arch ? `\non ${arch}` : '');
     terminal.table(['#', 'nodes', 'output', 'multiply-adds', 'zeros', 'status', 'kernel', 'predicted', 'reason'], shown.flatMap((l) => [
       [String(l.index), nodesText(l.nodes) || l.kind, l.output ? formatType(l.output) : '', l.macs.toLocaleString('en-US'), l.weights ? percent(l.weights.elements - l.weights.nonZeros, l.weights.elements) : '',
         l.status, l.kernel, time(l.nanoseconds), l.reason],
@@ -98,7 +98,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
       nonZeroMacs: manifest.nonZeroMacs, codeBytes: manifest.codeBytes, arenaBytes: manifest.arenaBytes, unsharedBytes: manifest.unsharedBytes,
       sparsity: total.elements ? total.zeros / total.elements : 0,
       weights: weights.map((w) => ({ ...w, sparsity: w.zeros / w.elements, patterns: w.patterns.map(({ name, order, bits, utilisation }) => ({ name, order, bits, utilisation })) })), layers,
-      ...(paths.length > 0 ? { paths: paths.map((p) => only(p, 'cpu', 'arenaBytes', 'weightBytes', 'codeBytes', 'layers')) } : {}),
+      ...(paths.length > 0 ? { paths: paths.map((p) => only(p, 'arch', 'arenaBytes', 'weightBytes', 'codeBytes', 'layers')) } : {}),
     },
     diagnostics: compiled.diagnostics,
   };
