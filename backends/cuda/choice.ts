@@ -6,8 +6,9 @@ import { requestFor } from '../../compiler/plan/kernel-request.js';
 import type { KernelRule } from '../types.js';
 import type { Gpu } from './gpu.js';
 
-/** Nanoseconds of a launch; of a plain kernel, one thread an element with operands from the caches: multiply-adds a cycle and multiprocessor, and nanoseconds from one in a sum to the next. */
-const LAUNCH = 2000, PLAIN_MACS = 16, PLAIN_STEP = 4;
+/** Nanoseconds of a launch; of a plain kernel, one thread an element with operands from the second cache: multiply-adds a cycle and multiprocessor, and nanoseconds from one in
+ * a sum to the next (compilers have four loads on the way at once). Estimates. */
+const LAUNCH = 2000, PLAIN_MACS = 16, PLAIN_STEP = 30;
 
 const bytesOf = (graph: Graph, node: Node): number => [...operandsOf(node), ...node.outputs].reduce((s, id) => s + bytesOfType(valueOf(graph, id).type), 0);
 

@@ -9,6 +9,8 @@
 #ifndef SPC_GEMM_H
 #define SPC_GEMM_H
 
+#include <type_traits>
+
 #include "spc_cuda.h"
 
 /* ---- weights ---- */
@@ -82,10 +84,29 @@ struct spc_sparse {
   }
 };
 
+/* All of w as it lies in memory: a tile has 16 rows of 128 bytes, whose chunks are swapped like those of columns. */
+struct spc_plain {
+  static constexpr int tile_bytes = 2048;
+  template <class Element, int HALF, int M, int N>
+  SPC_DEVICE void multiply(float (&sums)[M][N][4], const unsigned char *tiles, const uint32_t (&b)[N][4], int lane, Element element) {
+    SPC_UNROLL
+    for (int quarter = 0; quarter < 2; quarter++) {
+      SPC_UNROLL
+      for (int i = 0; i < M; i++) {
+        const int row = lane & 15, chunk = HALF * 4 + quarter * 2 + (lane >> 4);
+        uint32_t a[4];
+        spc_load_matrices(a, tiles + i * tile_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
+        SPC_UNROLL
+        for (int j = 0; j < N; j++) spc_mma(element, sums[i][j], a, b[j], quarter);
+      }
+    }
+  }
+};
+
 /*
  * The constant w: every tile of it, in the order in which blocks of threads read them. What is asked of other forms of w too: `form`, the blocks of a row from
- * begin() to end() that this block of threads sums, where a tile lies, and which column of w comes first in 16 bytes of a row.
- * Blocks of threads that differ in blockIdx.z sum a share of the blocks each.
+ * begin() to end() that this block of threads sums, how 16 bytes of a tile come to shared memory, and which column of w comes first in 16 bytes of a row.
+ * Blocks of threads that differ in blockIdx.z sum a share of the blocks each, or have products of their own.
  */
 template <class Form> struct spc_tiles {
   typedef Form form;
@@ -97,6 +118,33 @@ template <class Form> struct spc_tiles {
   SPC_MEMBER const unsigned char *tile(int row, int block) const { return tiles + ((size_t)block * rows + (row < rows ? row : rows - 1)) * Form::tile_bytes; }
   /* A lane's part of a tile, from memory straight into registers. */
   SPC_MEMBER typename Form::part stream(int row, int block, int lane) const { return Form::stream(tile(row, block), lane); }
+  template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const { spc_copy16(shared + 16 * chunk, tile(row, block) + 16 * chunk, true); }
+  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
+};
+
+/* As many constant matrices as there are products, one after the other. */
+template <class Form> struct spc_groups {
+  typedef Form form;
+  const unsigned char *tiles;
+  int rows, blocks;
+  SPC_MEMBER int begin() const { return 0; }
+  SPC_MEMBER int end() const { return blocks; }
+  SPC_MEMBER const unsigned char *tile(int row, int block) const { return tiles + (((size_t)blockIdx.z * blocks + block) * rows + (row < rows ? row : rows - 1)) * Form::tile_bytes; }
+  template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const { spc_copy16(shared + 16 * chunk, tile(row, block) + 16 * chunk, true); }
+  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
+};
+
+/* A w that is computed, too: its rows come as columns of x do. */
+template <class Source> struct spc_moving {
+  typedef spc_plain form;
+  Source source;
+  int blocks;
+  SPC_MEMBER int begin() const { return 0; }
+  SPC_MEMBER int end() const { return blocks; }
+  template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const {
+    const int r = chunk / 8, part = chunk % 8;
+    source.copy(shared + r * 128 + (part ^ (r & 7)) * 16, source.at(row * 16 + r), column<Element>(block, part));
+  }
   template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
 };
 
@@ -120,15 +168,15 @@ template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(vo
 template <class Element, class Memory, int RUN>
 constexpr bool spc_copies = sizeof(typename Element::stored) == sizeof(typename Memory::stored) && RUN % spc_per16<Element> == 0;
 
-/* Rows of a matrix x[N][K]. */
-template <class Element, class Memory, int N, int K> struct spc_rows {
+/* Rows of a matrix x[N][K]. @tparam NEXT elements from the matrix of one blockIdx.z to the next */
+template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_rows {
   typedef typename Memory::stored stored;
-  static constexpr bool aligned = spc_copies<Element, Memory, K>;
+  static constexpr bool aligned = spc_copies<Element, Memory, K> && NEXT % spc_per16<Element> == 0;
   const stored *x;
   struct column {
     const stored *row; /* none beyond the last */
   };
-  SPC_MEMBER column at(int n) const { return {n < N ? x + (size_t)n * K : nullptr}; }
+  SPC_MEMBER column at(int n) const { return {n < N ? x + (size_t)blockIdx.z * NEXT + (size_t)n * K : nullptr}; }
   /* Fills 16 bytes of shared memory with the column's elements from k on. */
   SPC_MEMBER void copy(void *shared, column c, int k) const {
     if (aligned) spc_copy16(shared, c.row && k < K ? c.row + k : x, c.row && k < K);
@@ -136,10 +184,24 @@ template <class Element, class Memory, int N, int K> struct spc_rows {
   }
 };
 
-/* Windows over images x[image][H][W][C], the order of a window's elements being (ky, kx, channel): convolution as a product, without a copy of its windows. */
-template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, int KW, int SY, int SX, int TOP, int LEFT, int DY, int DX, int OH, int OW> struct spc_windows {
+/* Columns of a matrix x[K][N]: gathered one element at a time. */
+template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_columns {
   typedef typename Memory::stored stored;
-  static constexpr bool aligned = spc_copies<Element, Memory, C>;
+  const stored *x;
+  struct column {
+    const stored *top;
+  };
+  SPC_MEMBER column at(int n) const { return {n < N ? x + (size_t)blockIdx.z * NEXT + n : nullptr}; }
+  SPC_MEMBER void copy(void *shared, column c, int k) const {
+    spc_gather16<Element, Memory>(shared, [&](int i) { return c.top && k + i < K ? c.top + (size_t)(k + i) * N : nullptr; });
+  }
+};
+
+/* Windows over images x[image][H][W][C], the order of a window's elements being (ky, kx, channel): convolution as a product, without a copy of its windows.
+ * @tparam PITCH channels of an image, of which C are read: those of group blockIdx.z where there are more */
+template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, int KW, int SY, int SX, int TOP, int LEFT, int DY, int DX, int OH, int OW, int PITCH = C> struct spc_windows {
+  typedef typename Memory::stored stored;
+  static constexpr bool aligned = spc_copies<Element, Memory, C> && PITCH % spc_per16<Element> == 0;
   static constexpr int N = IMAGES * OH * OW, K = KH * KW * C;
   const stored *x;
   struct column {
@@ -148,11 +210,11 @@ template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, 
   };
   SPC_MEMBER column at(int n) const {
     const int pixel = n % (OH * OW);
-    return {n < N ? x + (size_t)(n / (OH * OW)) * H * W * C : nullptr, pixel / OW * SY - TOP, pixel % OW * SX - LEFT};
+    return {n < N ? x + (size_t)(n / (OH * OW)) * H * W * PITCH + (PITCH == C ? 0 : (int)blockIdx.z * C) : nullptr, pixel / OW * SY - TOP, pixel % OW * SX - LEFT};
   }
   SPC_MEMBER const stored *element(column c, int k) const {
     const int tap = k / C, y = c.y + tap / KW * DY, x = c.x + tap % KW * DX;
-    return c.image && k < K && (unsigned)y < (unsigned)H && (unsigned)x < (unsigned)W ? c.image + (y * W + x) * C + k % C : nullptr;
+    return c.image && k < K && (unsigned)y < (unsigned)H && (unsigned)x < (unsigned)W ? c.image + (y * W + x) * PITCH + k % C : nullptr;
   }
   SPC_MEMBER void copy(void *shared, column c, int k) const {
     if (aligned) {
@@ -199,7 +261,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
     for (int i = 0; i < (chunks + threads - 1) / threads; i++) {
       const int c = (int)threadIdx.x + i * threads;
       if (chunks % threads != 0 && c >= chunks) break;
-      spc_copy16(stage + 16 * c, weights.tile(first + c / tile_chunks, block) + c % tile_chunks * 16, true);
+      weights.template copy<Element>(stage + c / tile_chunks * Form::tile_bytes, first + c / tile_chunks, block, c % tile_chunks);
     }
     SPC_UNROLL
     for (int i = 0; i < column_chunks; i++) {
@@ -222,7 +284,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
    * The thread block (blockIdx.x, blockIdx.y) of the product: columns and rows of w.
    * @param weights w, as spc_tiles
    * @param source of columns: spc_rows, spc_windows
-   * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n)
+   * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n), or store(v, m, n, blockIdx.z)
    */
   template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
@@ -270,7 +332,9 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
         if (j >= NI) continue;
         const float4 v = *(const float4 *)(sheet + column * pitch + row);
         float quad[4] = {v.x, v.y, v.z, v.w};
-        store(quad, (int)blockIdx.y * BM + row, n0 + (column / 8 / at_once * NI + j) * 8 + column % 8);
+        const int m = (int)blockIdx.y * BM + row, n = n0 + (column / 8 / at_once * NI + j) * 8 + column % 8;
+        if constexpr (std::is_invocable<Store, float(&)[4], int, int, int>::value) store(quad, m, n, (int)blockIdx.z);
+        else store(quad, m, n);
       }
     }
   }

@@ -97,3 +97,10 @@ export function runProgram(program: string, plan: Plan, inputs: readonly Tensor[
     return denseTensor(o.type.dtype, o.type.shape, data);
   });
 }
+
+/** Most conflicts of shared memory's banks in a launch of an emulated program that has run before, as it tells. @param inputs how many it has */
+export function replays(program: string, inputs: number): number {
+  const cwd = dirname(program), weights = existsSync(join(cwd, 'model_weights.bin')) ? ['-w', 'model_weights.bin'] : [];
+  const { stderr } = exec(program, [...weights, ...Array.from({ length: inputs }, (_, i) => `in${i}.bin`)], { cwd, env: { SPC_EMU_STATISTICS: '1' } });
+  return Math.max(...[...stderr.matchAll(/(\d+) replays/g)].map((m) => Number(m[1])));
+}

@@ -2,7 +2,7 @@
 import { gridCall } from '../../../compiler/kir/build.js';
 import type { KernelCandidate, KernelRequest } from '../../types.js';
 import type { Gpu } from '../gpu.js';
-import { columnsOf, finish, packTiles, tilesOf, tilesType, type Form } from './pieces.js';
+import { columnsObject, finish, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
 
 /** Columns that one kernel takes. */
 export const MOST_COLUMNS = 16;
@@ -23,7 +23,7 @@ export function decodeCandidate(gpu: Gpu, request: KernelRequest, f: Form): Kern
     pack: () => packTiles(f),
     build: (k) => [gridCall(
       { blocks: [tiles, 1, 1], threads: 32 * warps, sharedBytes: Math.max(ROOM * columns * 128, warps * 16 * columns * 4) },
-      `spc_decode<${[f.element, tilesType(f), columns, warps].join(', ')}>::run`, tilesOf(f, request), columnsOf(f), finish(k, p, 16, columns),
+      `spc_decode<${[f.element, weightsType(f), columns, warps].join(', ')}>::run`, weightsObject(f, request), columnsObject(f), finish(k, p, 16, columns),
     )],
   };
 }

@@ -8,8 +8,8 @@ import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
-import { columnsOf, finish, formOf, packTiles, tilesOf, tilesType, type Form } from './pieces.js';
-import { productOf, weightsOf, type ElementType, type Product } from './product.js';
+import { columnsObject, finish, formOf, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
+import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType, type Product } from './product.js';
 import { chooseTiling, sharedBytes } from './tiling.js';
 
 /** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
@@ -22,20 +22,19 @@ function addShares(k: KernelBuilder, { results: { y, epilogue }, rows, columns }
 
 function candidate(gpu: Gpu, request: KernelRequest, f: Form): KernelCandidate {
   const { product: p, sparse } = f, { tiling, shares, nanoseconds } = chooseTiling(gpu, f), { bm, bn, warpsM, warpsN, stages } = tiling;
-  const blocks = [Math.ceil(p.columns / bn), Math.ceil(p.rows / bm), shares] as const, pitch = blocks[1] * bm;
-  const divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
+  const tilesOfRows = Math.ceil(p.rows / bm), pitch = tilesOfRows * bm, times = p.batches === 1 ? '' : `${p.batches} times `, divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
   return {
     choice: {
       status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}gemm ${f.label} ${bm}x${bn}${shares === 1 ? '' : ` in ${shares} shares`}`,
-      reason: `${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores, ${bm}x${bn} a block${divided}`,
+      reason: `${times}${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores, ${bm}x${bn} a block${divided}`,
     },
     nanoseconds,
     pack: () => packTiles(f),
     build: (k) => {
       const parts = shares === 1 ? undefined : k.scratch('parts', 'f32', shares * p.columns * pitch);
       const gemm = gridCall(
-        { blocks, threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
-        `spc_gemm<${[f.element, tilesType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, tilesOf(f, request), columnsOf(f),
+        { blocks: [Math.ceil(p.columns / bn), tilesOfRows, p.batches * shares], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
+        `spc_gemm<${[f.element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f),
         parts === undefined ? finish(k, p, bm, bn) : { kind: 'object', type: `spc_share<${p.columns}, ${pitch}>`, args: [pointer(parts)] },
       );
       return parts === undefined ? [gemm] : [gemm, ...addShares(k, p, parts, shares, pitch)];
@@ -52,7 +51,7 @@ interface Weights {
 
 export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
   const { keep, of } = sparsePattern(type), known = new WeakMap<Node, Weights>();
-  const weights = ({ node, constants }: KernelRequest, p: Product): Weights => {
+  const weightsOfNode = ({ node, constants }: KernelRequest, p: ConstantProduct): Weights => {
     const found = known.get(node);
     if (found) return found;
     const matrix = weightsOf(p, constants[1]!, type), acceptance = accepts(matrix, { kind: 'nm', params: { keep, of } });
@@ -65,18 +64,19 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
     candidates(request) {
       const p = productOf(request);
       if (p === undefined || typeof p === 'string') return [];
-      const { matrix, strange } = weights(request, p);
+      if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false))];
+      const { matrix, strange } = weightsOfNode(request, p);
       // where both are predicted to take as long, the sparse one reads less
       return (strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
-        const form = formOf(p, matrix, type, sparse);
-        return [candidate(gpu, request, form), ...(p.columns <= MOST_COLUMNS ? [decodeCandidate(gpu, request, form)] : [])];
+        const form = formOf(p, type, matrix, sparse);
+        return [candidate(gpu, request, form), ...(p.columns <= MOST_COLUMNS && p.batches === 1 ? [decodeCandidate(gpu, request, form)] : [])];
       });
     },
     refusals(request): readonly Refusal[] {
       const p = productOf(request);
       if (p === undefined) return [];
       if (typeof p === 'string') return [{ kernel: 'gemm', reason: p }];
-      const { strange } = weights(request, p);
+      const strange = isConstant(p) ? weightsOfNode(request, p).strange : 'weights are computed: zeros among them are not known';
       return strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }];
     },
   };

@@ -53,14 +53,14 @@ const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
  * The fastest of the tilings by waves: blocks run as many at a time as there are multiprocessors, and the last wave takes as long as the others. Where
  * there are fewer blocks than multiprocessors, the depth is divided too, and what the shares sum is added up by a kernel of its own (split-K).
  */
-export function chooseTiling(gpu: Gpu, { product: { rows, columns }, tiles, blocks, perBlock, sparse, bytes }: Form): TilingCost {
+export function chooseTiling(gpu: Gpu, { product: { rows, columns, batches }, tiles, blocks, perBlock, sparse, bytes }: Form): TilingCost {
   const costs = tilings.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).flatMap((tiling) => {
-    const count = Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * perBlock / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock;
-    const most = Math.min(MOST_SHARES, Math.floor(blocks / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
+    const count = batches * Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * perBlock / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock;
+    const most = batches > 1 ? 1 : Math.min(MOST_SHARES, Math.floor(blocks / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
     return Array.from({ length: Math.max(1, most) }, (_, i): TilingCost => {
       const shares = i + 1, block = Math.ceil(blocks / shares) * Math.max(ROUND, macs) + BLOCK, waves = Math.ceil(count * shares / gpu.multiprocessors);
       const added = shares === 1 ? 0 : LAUNCH + 2 * shares * columns * tiles * 16 * 4 / gpu.bytesPerNanosecond;
-      return { tiling, shares, nanoseconds: LAUNCH + Math.max(waves * block, (bytes + blocks * columns * 128) / gpu.bytesPerNanosecond) + added };
+      return { tiling, shares, nanoseconds: LAUNCH + Math.max(waves * block, (bytes + batches * blocks * columns * 128) / gpu.bytesPerNanosecond) + added };
     });
   });
   return costs.reduce((a, b) => (b.nanoseconds < a.nanoseconds ? b : a));
