@@ -19,7 +19,7 @@ const isDiscrete = (graph: Graph, n: Node): boolean => [...operandsOf(n), ...n.o
  */
 export const narrowActivations = (stored: NarrowType): Pass => definePass({
   name: 'narrow-activations',
-  doc: `stores computed f32 values as ${stored} (--precision=${stored === 'f16' ? 'fp16' : stored}), where they are neither inputs nor outputs of the model nor have to do with integers`,
+  doc: `stores computed f32 values in 16 bits, as --precision=fp16 or bf16 says, where they are neither inputs nor outputs of the model nor have to do with integers`,
   run(graph: Graph): Graph {
     const roots = aliasRoots(graph), rootOf = (id: ValueId): ValueId => roots.get(id) ?? id;
     const wide = new Set<ValueId>([...graph.inputs, ...graph.outputs.map((o) => o.value), ...graph.nodes.filter((n) => isDiscrete(graph, n)).flatMap((n) => [...operandsOf(n), ...n.outputs])].map(rootOf));

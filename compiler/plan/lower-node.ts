@@ -119,7 +119,7 @@ export function lowerNode(graph: Graph, node: Node, target: Target, index: numbe
 /** The kernel's comment. Operands are given as `parameter = value type`; `params` are the operands in order, then the outputs. */
 function describe(graph: Graph, node: Node, choice: LayerChoice, params: readonly string[]): string[] {
   const io = (ids: readonly ValueId[], first: number): string =>
-    ids.map((id, i) => `${params[first + i]} = ${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}`).join(', ');
+    ids.map((id, i) => `${params[first + i]} = ${valueOf(graph, id).name} ${formatType(typeOf(graph, id))}${valueOf(graph, id).stored ? ` stored as ${valueOf(graph, id).stored}` : ''}`).join(', ');
   const origin = node.origins.map((o) => `${o.op} '${o.node}'`).join(', ');
   return [
     `${node.kind}${origin ? ` from ONNX ${origin}` : ''}`,
