@@ -79,7 +79,8 @@ export function pinned<T>(work: () => T): T {
   }
 }
 
-function finished(seconds: number): number {
+/** @throws SpcError SPC5506 for a negative time */
+export function finished(seconds: number): number {
   if (seconds < 0) throw new SpcError([{ code: 'SPC5506', severity: 'error', message: 'an inference failed while it was timed' }]);
   return seconds;
 }

@@ -32,9 +32,9 @@ export const verbs: readonly Verb[] = [
     load: () => import('./verbs/compare.js'),
   },
   {
-    name: 'bench', summary: 'time a model, alone or against ONNX Runtime', args: [model],
-    flags: ['compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags],
-    examples: ['spc bench model.onnx --compare onnxruntime', 'spc bench model.onnx --per-layer'],
+    name: 'bench', summary: 'time a model on a CPU or a GPU, alone or against ONNX Runtime', args: [model],
+    flags: ['target', 'device', 'compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags],
+    examples: ['spc bench model.onnx --compare onnxruntime', 'spc bench model.onnx --per-layer', 'spc bench model.onnx --target=cuda --gpu-arch=sm_90a'],
     load: () => import('./verbs/bench.js'),
   },
   {

@@ -64,7 +64,8 @@ static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cuda
 #define SPC_DEVICE static inline
 #define SPC_MEMBER inline
 #define SPC_UNROLL
-#define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) ((void)(stream), spc_emu::launch(grid, block, shared, [&] { kernel(__VA_ARGS__); }))
+#define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) \
+  spc_emu::submit(stream, spc_emu::bound(&spc_emu::launch, dim3(grid), dim3(block), shared, spc_emu::bound(kernel, __VA_ARGS__)))
 #define SPC_PREPARE(kernel, shared) ((void)(kernel), SPC_OK)
 #define SPC_SHARED(name) unsigned char *name = spc_emu::current_launch()->shared
 
@@ -80,18 +81,18 @@ template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) {
   return result;
 }
 
-typedef struct spc_emu_stream *spc_stream; /* work is done at once: a stream carries nothing */
+typedef spc_emu::Stream *spc_stream;
 static inline spc_status spc_dev_alloc(void **p, size_t bytes) {
-  *p = malloc(bytes);
+  *p = spc_emu::allowed() ? malloc(bytes) : NULL;
   if (*p) memset(*p, 0xFF, bytes);
   return *p ? SPC_OK : SPC_ERROR_MEMORY;
 }
 static inline void spc_dev_free(void *p) { free(p); }
-static inline spc_status spc_dev_upload(void *to, const void *from, size_t bytes, spc_stream) { memcpy(to, from, bytes); return SPC_OK; }
-static inline spc_status spc_dev_download(void *to, const void *from, size_t bytes, spc_stream) { memcpy(to, from, bytes); return SPC_OK; }
-static inline spc_status spc_dev_stream_create(spc_stream *s) { *s = NULL; return SPC_OK; }
-static inline void spc_dev_stream_destroy(spc_stream) {}
-static inline spc_status spc_dev_sync(spc_stream) { return SPC_OK; }
+static inline spc_status spc_dev_upload(void *to, const void *from, size_t bytes, spc_stream s) { spc_emu::submit(s, spc_emu::bound(memcpy, to, from, bytes)); return SPC_OK; }
+static inline spc_status spc_dev_download(void *to, const void *from, size_t bytes, spc_stream s) { return spc_dev_upload(to, from, bytes, s); }
+static inline spc_status spc_dev_stream_create(spc_stream *s) { *s = new spc_emu::Stream; return SPC_OK; }
+static inline void spc_dev_stream_destroy(spc_stream s) { delete s; }
+static inline spc_status spc_dev_sync(spc_stream) { return spc_emu::allowed() ? SPC_OK : SPC_ERROR_DEVICE; }
 static inline int spc_dev_fits(int, int, int) { return 1; }
 static inline spc_status spc_dev_launch_status(void) { return SPC_OK; }
 

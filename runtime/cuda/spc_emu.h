@@ -11,6 +11,8 @@
  * barriers, lanes of a warp in different collectives or gone. Shared and device memory start as NaN, so that reading what was
  * never written (or not yet: a missing barrier) shows in the results. Works under AddressSanitizer.
  *
+ * What a captured stream is given is recorded and replayed (spc_timing.h); waiting and allocating meanwhile spoil the capture, as on a device.
+ *
  * With SPC_EMU_STATISTICS in the environment, every launch tells how often tensor cores multiplied and banks of shared memory conflicted.
  *
  * Not modelled: time, caches, the weak memory order of global memory.
@@ -349,6 +351,33 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, std::function<voi
   }
   current_launch() = nullptr;
   if (getenv("SPC_EMU_STATISTICS")) fprintf(stderr, "spc_emu: %llu products, %llu replays so far\n", (unsigned long long)statistics().products, (unsigned long long)statistics().replays);
+}
+
+/* ---- streams ---- */
+
+/* Work is done at once; while a stream is captured, what it is given is recorded instead, as in a CUDA graph. */
+struct Stream {
+  std::vector<std::function<void()>> recorded;
+  bool broken = false; /* something happened that cannot be part of a graph */
+};
+/* The stream that is captured. */
+inline Stream *&captured() {
+  static thread_local Stream *stream = nullptr;
+  return stream;
+}
+/* Whether a call that no graph can have is allowed. */
+inline bool allowed() {
+  if (captured()) captured()->broken = true;
+  return !captured();
+}
+
+/* A kernel with its arguments, which have the values of now. */
+template <class Kernel, class... Arguments> std::function<void()> bound(Kernel kernel, Arguments... arguments) {
+  return [=] { kernel(arguments...); };
+}
+inline void submit(Stream *stream, std::function<void()> work) {
+  if (stream && captured() == stream) stream->recorded.push_back(std::move(work));
+  else work();
 }
 
 } /* namespace spc_emu */

@@ -19,7 +19,7 @@ export interface BuildOptions {
   readonly cacheDir?: string;
   /** Appended to the manifest's flags. */
   readonly flags?: readonly string[];
-  /** Further C sources to link in, by file name. */
+  /** Further sources to link in, and headers of theirs, by file name. */
   readonly extraSources?: ReadonlyMap<string, string>;
 }
 
@@ -64,7 +64,7 @@ export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' 
   const work = mkdtempSync(join(cache, '.build-'));
   try {
     for (const [name, text] of extra) writeFileSync(join(work, name), text);
-    const own = parts.sources.filter((s) => s !== 'main.c'), sources = [...own.map((s) => join(root, s)), ...[...extra.keys()].map((s) => join(work, s))];
+    const own = parts.sources.filter((s) => s !== 'main.c'), sources = [...own.map((s) => join(root, s)), ...[...extra.keys()].filter((s) => !s.endsWith('.h')).map((s) => join(work, s))];
     const objects = sources.map((_, i) => `${i}.o`);
     const pathOf = (i: number): { readonly compileFlags: readonly string[] } | undefined => parts.paths?.find((p) => p.sources.includes(own[i] ?? ''));
     const flagsOf = (i: number): readonly string[] => [...flags(pathOf(i)?.compileFlags ?? parts.compileFlags, sources[i]!), ...further];

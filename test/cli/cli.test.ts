@@ -9,6 +9,7 @@ import { encodeNpz } from '../../compiler/io/npz.js';
 import { tensorOf, toNumbers } from '../../compiler/ir/tensor.js';
 import { encodeMessage } from '../../compiler/onnx/proto.js';
 import { node, onnxModel, tensorProto } from '../support/onnx-builder.js';
+import { hasTool } from '../support/processes.js';
 import { spc, tinyInput, tinyModel, tinySpec, tinyY, workspace, type Ended } from './support.js';
 
 const w = workspace();
@@ -148,6 +149,12 @@ describe.skipIf(!compiler)('bench', () => {
     expect(d.layers.length > 0 && d.layers.every((l) => l.us > 0)).toBe(true);
     if (peer) expect(d.ratio! > 0 && d.ratio! <= d.peer_us! / d.spc_us + 1e-9).toBe(true);
   });
+
+  test.skipIf(hasTool('nvidia-smi'))('a model for a GPU is timed on none but a GPU', () => {
+    const told = (...more: string[]): unknown => json<{ diagnostics: { code: string; hint: string }[] }>(spc(['bench', model, '--target=cuda', '--json', ...more], { env: cache })).diagnostics.at(-1);
+    expect(told()).toMatchObject({ code: 'SPC5508', hint: expect.stringContaining('--device=emulator') as string });
+    expect(told('--device=emulator')).toMatchObject({ code: 'SPC6002', hint: expect.stringContaining('inspect --target=cuda') as string });
+  });
 });
 
 test('inspect shows shapes, work and zeros', () => {
@@ -216,6 +223,7 @@ describe('nonsense ends with the documented code, words and no stack trace', () 
     [['run', at('tiny.onnx'), '--random', 'seed'], 2], [['run', at('tiny.onnx'), '--random', '1', '--top', '0'], 2], [['run', at('tiny.onnx'), '--random', '1', '--engine', 'steam'], 2],
     [['run', at('tiny.onnx'), '--random', '1', '--random-range', '2,1'], 2], [['run', at('tiny.onnx'), '--random', '1', '--bind', 'x'], 2],
     [['verify', at('tiny.onnx'), '--rtol', '-1'], 2], [['verify', at('tiny.onnx'), '--samples', '2', '-i', at('x.npy')], 2], [['bench', at('tiny.onnx'), '--rounds', '1'], 2],
+    [['bench', at('tiny.onnx'), '--target=cuda', '--device=emulator'], 2], [['bench', at('tiny.onnx'), '--target=cuda', '--compare', 'onnxruntime'], 2],
     [['bench', at('tiny.onnx'), '--compare', 'abacus'], 2], [['targets', 'extra'], 2], [['ops', 'a', 'b'], 2], [['passes', '--target', 'none'], 2], [['doctor', '--nonsense'], 2],
   ];
   test.each(cases)('spc %j -> %i', (args, code) => {

@@ -95,6 +95,7 @@ int main(int, char **argv) {
   for (float v : host) std::printf("%a ", (double)v);
   spc_dev_free(x);
   spc_dev_free(y);
+  spc_dev_stream_destroy(s);
   return 0;
 }
 `;

@@ -1,7 +1,10 @@
-/** `spc bench`: how long a model takes, alone or against ONNX Runtime on the same inputs, and where the time goes. */
+/** `spc bench`: how long a model takes, alone or against ONNX Runtime on the same inputs, on a CPU or a GPU, and where the time goes. */
 import { spawnSync } from 'node:child_process';
+import { SpcError } from '../../diagnostics/diagnostic.js';
 import { readInputs } from '../../io/inputs.js';
 import type { Tensor } from '../../ir/tensor.js';
+import { deviceTiming, deviceTimingSources } from '../device-timing.js';
+import type { FlagValues } from '../flags.js';
 import { findOnnxRuntime, onnxRuntimeMissing, openOnnxRuntime } from '../onnxruntime.js';
 import { compileFromFlags, loadFiles, readBindings, readModelFile } from '../source.js';
 import { honestRatio, lastAllowedCpu, modelTimer, onnxRuntimeTimer, timeSideBySide, timingSource, type Timing } from '../timing.js';
@@ -20,42 +23,65 @@ function runPinned(): ExitCode | undefined {
 
 const microseconds = (t: Timing): number => t.seconds * 1e6;
 const show = (us: number): string => (us < 1000 ? `${us.toPrecision(4)} us` : `${(us / 1000).toPrecision(4)} ms`);
+const span = (t: Timing): string => `fastest ${show(t.fastest * 1e6)}, slowest ${show(t.slowest * 1e6)}`;
+const blocks = (t: Timing): number[] => t.blocks.map((b) => b * 1e6);
+
+/** @throws SpcError SPC6002 for what would say nothing of a GPU */
+function checkGpuFlags(flags: FlagValues): void {
+  const refuse = (message: string, hint: string): never => { throw new SpcError([{ code: 'SPC6002', severity: 'error', message, hint }]); };
+  if (flags.device === 'emulator') refuse('the emulation of a GPU is not timed: its times say nothing of any GPU', 'leave out --device where there is a GPU; `spc inspect --target=cuda --layers` shows predicted times');
+  if (flags.compare !== undefined) refuse('spc runs ONNX Runtime on the CPU, which is no comparison for a model on a GPU', 'leave out --compare, or compare with --target=cpu');
+}
 
 export const run: RunVerb = async ([path], flags, terminal) => {
-  const threads = flags.threads ?? 1;
+  const threads = flags.threads ?? 1, onGpu = flags.target === 'cuda';
+  if (onGpu) checkGpuFlags(flags);
   if (flags.compare === 'onnxruntime' && !findOnnxRuntime()) throw onnxRuntimeMissing();
-  if (flags.pin !== false && threads === 1 && path !== '-' && process.env[PINNED] === undefined) {
+  if (!onGpu && flags.pin !== false && threads === 1 && path !== '-' && process.env[PINNED] === undefined) {
     const exitCode = runPinned();
     // The pinned process has printed everything.
     if (exitCode !== undefined) process.exit(exitCode);
   }
   const file = readModelFile(path!), compiled = await compileFromFlags(file, flags, terminal);
-  const model = await loadFiles(compiled.files, { threads, extraSources: new Map([['spc_timing.c', timingSource]]) }, terminal);
+  const model = await loadFiles(compiled.files, { threads, extraSources: onGpu ? deviceTimingSources() : new Map([['spc_timing.c', timingSource]]) }, terminal);
   const seed = flags.random ?? DEFAULT_SEED;
   const inputs = readInputs(model.inputs, { files: flags.input ?? [], seed, ...(flags.randomRange ? { range: flags.randomRange } : {}) });
   const rounds = flags.rounds ?? 15, blockSeconds = (flags.blockMs ?? 40) / 1000;
   const bound = Object.entries(readBindings(flags.bind ?? [])).map(([name, tensor]) => ({ name, tensor }));
   const peer = flags.compare === 'onnxruntime'
     ? openOnnxRuntime(file, [...model.inputs.map((p, i) => ({ name: p.name, tensor: inputs[i]! })), ...bound], model.outputs, { threads }) : undefined;
-  const timers = [modelTimer(model, inputs), ...(peer ? [onnxRuntimeTimer(model, peer)] : [])];
-  const [ours, theirs] = timeSideBySide(timers, { rounds, blockSeconds, onRound: (r) => terminal.progress(r / rounds, 'timing') });
-  const pinned = process.env[PINNED] ?? null;
-  terminal.print(`spc          ${show(microseconds(ours!))} an inference (median of ${rounds} blocks of ${ours!.runsPerBlock}; fastest ${show(ours!.fastest * 1e6)}, slowest ${show(ours!.slowest * 1e6)})`);
-  let comparison: Record<string, unknown> = {};
-  if (theirs) {
-    const ratio = honestRatio(ours!, theirs);
-    terminal.print(`onnxruntime  ${show(microseconds(theirs))} (fastest ${show(theirs.fastest * 1e6)}, slowest ${show(theirs.slowest * 1e6)})`);
-    terminal.print(`ratio        ${ratio.toFixed(3)} (onnxruntime / spc: above 1, spc is faster)`);
-    comparison = { peer: `onnxruntime ${findOnnxRuntime()?.version}`, peer_us: microseconds(theirs), peerBlocks_us: theirs.blocks.map((b) => b * 1e6), ratio };
+  const gpu = onGpu ? deviceTiming(model, inputs) : undefined;
+  const timers = gpu ? [gpu.launches, gpu.graph, modelTimer(model, inputs)] : [modelTimer(model, inputs), ...(peer ? [onnxRuntimeTimer(model, peer)] : [])];
+  const timings = timeSideBySide(timers, { rounds, blockSeconds, onRound: (r) => terminal.progress(r / rounds, 'timing') }), [ours] = timings;
+  terminal.print(`spc          ${show(microseconds(ours!))} an inference (median of ${rounds} blocks of ${ours!.runsPerBlock}; ${span(ours!)})`);
+  let more: Record<string, unknown>;
+  if (gpu) {
+    const [, graph, copies] = timings;
+    terminal.print(`CUDA graph   ${show(microseconds(graph!))} (${span(graph!)}), results bit for bit the same`);
+    terminal.print(`with copies  ${show(microseconds(copies!))} from host memory and back (${span(copies!)})`);
+    terminal.print(`${gpu.device}, clocks as they are`);
+    more = { gpu: gpu.device, graph_us: microseconds(graph!), graphBlocks_us: blocks(graph!), withCopies_us: microseconds(copies!), withCopiesBlocks_us: blocks(copies!) };
+  } else {
+    const [, theirs] = timings, pinnedCpu = process.env[PINNED] ?? null;
+    let comparison: Record<string, unknown> = {};
+    if (theirs) {
+      const ratio = honestRatio(ours!, theirs);
+      terminal.print(`onnxruntime  ${show(microseconds(theirs))} (${span(theirs)})`);
+      terminal.print(`ratio        ${ratio.toFixed(3)} (onnxruntime / spc: above 1, spc is faster)`);
+      comparison = { peer: `onnxruntime ${findOnnxRuntime()?.version}`, peer_us: microseconds(theirs), peerBlocks_us: blocks(theirs), ratio };
+    }
+    terminal.print(`${threads} ${threads === 1 ? 'thread' : 'threads'}${pinnedCpu === null ? ', not pinned' : `, pinned to CPU ${pinnedCpu}`}`);
+    more = { cpu: compiled.manifest.options['cpu'] ?? null, threads, pinnedCpu, ...comparison };
   }
-  terminal.print(`${threads} ${threads === 1 ? 'thread' : 'threads'}${pinned === null ? ', not pinned' : `, pinned to CPU ${pinned}`}`);
+  gpu?.dispose();
   peer?.dispose();
   model.dispose();
   const layers = flags.perLayer ? await profileLayers(compiled.files, inputs, threads, terminal, blockSeconds * rounds) : undefined;
+  if (layers && onGpu) terminal.print('The GPU is waited for around every layer: short ones take longer so than in a row.');
   return {
     result: {
-      model: compiled.manifest.model, cpu: compiled.manifest.options['cpu'] ?? null, threads, pinnedCpu: pinned, rounds, seed: flags.input ? null : seed,
-      spc_us: microseconds(ours!), spcBlocks_us: ours!.blocks.map((b) => b * 1e6), runsPerBlock: ours!.runsPerBlock, ...comparison, ...(layers ? { layers } : {}),
+      model: compiled.manifest.model, rounds, seed: flags.input ? null : seed, spc_us: microseconds(ours!), spcBlocks_us: blocks(ours!), runsPerBlock: ours!.runsPerBlock,
+      ...more, ...(layers ? { layers } : {}),
     },
     diagnostics: compiled.diagnostics,
   } satisfies Outcome;
