@@ -166,7 +166,7 @@ template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(vo
 
 /* Copies of 16 bytes do where memory has the very elements that are multiplied, whole chunks of them at a place. */
 template <class Element, class Memory, int RUN>
-constexpr bool spc_copies = sizeof(typename Element::stored) == sizeof(typename Memory::stored) && RUN % spc_per16<Element> == 0;
+constexpr bool spc_copies = std::is_base_of<Memory, Element>::value && RUN % spc_per16<Element> == 0;
 
 /* Rows of a matrix x[N][K]. @tparam NEXT elements from the matrix of one blockIdx.z to the next */
 template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_rows {

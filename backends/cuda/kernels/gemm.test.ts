@@ -1,7 +1,7 @@
 /** Products on tensor cores, run by the emulation: against float64, for sizes with every tail. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GraphBuilder } from '../../../compiler/ir/build.js';
-import { f16ToNumber, numberToF16, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
+import { f16ToNumber, numberAt, numberToF16, storedValue, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, type Graph, type Value, type ValueId } from '../../../compiler/ir/types.js';
 import { add, arg, constant, max } from '../../../compiler/kir/build.js';
 import { randomNumbers } from '../../../test/support/graphs.js';
@@ -132,4 +132,37 @@ describe.skipIf(!hasGxx).each([['f16', 2, 4], ['bf16', 2, 4], ['f32', 1, 2]] as 
   test('every schedule gives the same bits', () => {
     for (const r of runs) expect(r.map((t) => Buffer.from(t.data.buffer).toString('hex'))).toEqual(runs[0]!.map((t) => Buffer.from(t.data.buffer).toString('hex')));
   });
+});
+
+/** Models whose own numbers have 16 bits, by what multiplies them: the type itself, one that holds it, and one that is neither. */
+describe.skipIf(!hasGxx).each([['f16', 'f16'], ['f16', 'f32'], ['f16', 'bf16'], ['bf16', 'bf16'], ['bf16', 'f32']] as const)('operands of %s multiplied as %s', (dtype, type) => {
+  const round = (x: number): number => numberAt(dtype, [storedValue(dtype, x)] as never, 0);
+  const products = [{ rows: 40, columns: 33, depth: 72 }, { rows: 20, columns: 5, depth: 192 }, { rows: 64, columns: 20, depth: 2048 }];
+
+  test('products, with an epilogue in that type', () => {
+    const folder = temporaryFolder(), g = new GraphBuilder('m'), numbers = (count: number, seed: number): number[] => randomNumbers(count, seed).map(round);
+    const xs = products.map(({ columns, depth }, i) => tensorOf(dtype, [columns, depth], numbers(columns * depth, 2 * i + 1)));
+    const ws = products.map(({ rows, depth }, i) => tensorOf(dtype, [depth, rows], numbers(depth * rows, 2 * i + 2).map((v, at) => (Math.floor(at / rows) % 4 > 1 ? 0 : v))));
+    const outputs = products.map((_, i) => g.op('matmul', [g.input(`x${i}`, { dtype, shape: xs[i]!.shape }), g.constant(ws[i]!)], { transA: false, transB: false, out: dtype })[0]!);
+    const graph = g.finish(outputs.map((value, i) => ({ name: `y${i}`, value })));
+    const clamped = { ...graph, nodes: graph.nodes.map((n) => ({ ...n, epilogue: { expr: max(arg(0, dtype), constant(dtype, -1)), inputs: [] } })) };
+    const { plan, files } = emitGraph(clamped, { ...cudaTarget(), kernels: [tensorCoreRule(gpus.sm_80, type)] });
+    try {
+      const results = runProgram(buildEmulation(files, folder.path, 'model'), plan, xs);
+      expect(plan.steps.every((s) => s.choice.status !== 'reference')).toBe(true);
+      // operands lose 8 bits as bf16, which has no more; sums are rounded to the type
+      const lost = type === 'bf16' && dtype === 'f16' ? 2 ** -7 : 2 ** -20, unit = dtype === 'f16' ? 2 ** -11 : 2 ** -8;
+      products.forEach(({ rows, columns, depth }, i) => {
+        const x = toNumbers(xs[i]!), w = toNumbers(ws[i]!), got = toNumbers(results[i]!);
+        for (let n = 0; n < columns; n++) for (let m = 0; m < rows; m++) {
+          let sum = 0, magnitude = 0;
+          for (let k = 0; k < depth; k++) { const p = x[n * depth + k]! * w[k * rows + m]!; sum += p; magnitude += Math.abs(p); }
+          const y = Math.max(sum, -1);
+          expect(Math.abs(got[n * rows + m]! - y), `product ${i}, row ${m} of column ${n}`).toBeLessThanOrEqual(magnitude * lost + Math.abs(y) * unit * 1.01 + 1e-6);
+        }
+      });
+    } finally {
+      folder.dispose();
+    }
+  }, 120_000);
 });

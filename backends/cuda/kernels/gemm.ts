@@ -1,5 +1,5 @@
 /** Products on tensor cores, 2:4 sparse or dense: linear layers, and convolutions as products with windows (implicit GEMM). */
-import { add, gridCall, load, mul, pointer } from '../../../compiler/kir/build.js';
+import { add, cast, gridCall, load, mul, pointer } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
 import { accepts, type WeightMatrix } from '../../../compiler/layouts/index.js';
@@ -13,10 +13,10 @@ import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementTyp
 import { chooseTiling, sharedBytes } from './tiling.js';
 
 /** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
-function addShares(k: KernelBuilder, { results: { y, epilogue }, rows, columns }: Product, parts: string, shares: number, pitch: number): Stmt[] {
+function addShares(k: KernelBuilder, { results: { y, epilogue }, out, rows, columns }: Product, parts: string, shares: number, pitch: number): Stmt[] {
   return k.forEach([columns, rows], ([n, m]) => {
     const part = (share: number): Expr => load(parts, 'f32', add(mul(add(n!, share * columns), pitch), m!));
-    return [k.storeThrough(epilogue, y, [n!, m!], Array.from({ length: shares }, (_, i) => part(i)).reduce((a, b) => add(a, b)))];
+    return [k.storeThrough(epilogue, y, [n!, m!], cast(Array.from({ length: shares }, (_, i) => part(i)).reduce((a, b) => add(a, b)), out))];
   });
 }
 

@@ -1,6 +1,6 @@
 /** What the kernels of products have in common. */
 import { denseTensor } from '../../../compiler/ir/tensor.js';
-import { add, compare, forLoop, ifStmt, index, load, mul, pointer, ref } from '../../../compiler/kir/build.js';
+import { add, cast, compare, forLoop, ifStmt, index, load, mul, pointer, ref } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
 import type { CallArgument, Stmt } from '../../../compiler/kir/types.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
@@ -66,10 +66,10 @@ export function weightsObject(f: Form, request: KernelRequest): CallArgument {
 export const columnsObject = ({ product, element }: Form): CallArgument => sourceObject(product.x, element);
 
 /** What a kernel calls with sums of four neighbouring rows of w at one column: the epilogue, and the stores. @param bm, bn rows and columns that a block of threads computes */
-export function finish(k: KernelBuilder, { results: { y, epilogue }, rows, columns, batches, further }: Product, bm: number, bn: number): CallArgument {
+export function finish(k: KernelBuilder, { results: { y, epilogue }, out, rows, columns, batches, further }: Product, bm: number, bn: number): CallArgument {
   const sums = k.name('sums'), m = k.name('m'), n = k.name('n'), z = k.name('z'), i = k.name('i'), row = add(ref(m), ref(i));
   const place = batches === 1 ? [ref(n), row] : further === 'columns' ? [add(mul(ref(z), columns), ref(n)), row] : [ref(n), add(mul(ref(z), rows), row)];
-  const stored: Stmt = k.storeThrough(epilogue, y, place, load(sums, 'f32', ref(i)));
+  const stored: Stmt = k.storeThrough(epilogue, y, place, cast(load(sums, 'f32', ref(i)), out));
   const checks = [...(rows % bm === 0 ? [] : [compare('lt', row, rows)]), ...(columns % bn === 0 ? [] : [compare('lt', ref(n), columns)])];
   const guarded = checks.reduceRight<Stmt>((inner, check) => ifStmt(check, [inner]), stored), numbers = [m, n, ...(batches === 1 ? [] : [z])];
   return {

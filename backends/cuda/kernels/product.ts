@@ -3,7 +3,7 @@ import { convGeometry, type ConvAttrs } from '../../../compiler/core/conv.js';
 import { matmulSizes, type MatmulAttrs } from '../../../compiler/core/matmul.js';
 import { joinBatches, resultRows, type ResultRows } from '../../../compiler/core/rows.js';
 import type { DType } from '../../../compiler/ir/dtype.js';
-import { denseData, newArray, storedValue, type Tensor } from '../../../compiler/ir/tensor.js';
+import { denseData, newArray, storedValue, toNumbers, type Tensor } from '../../../compiler/ir/tensor.js';
 import { elementCount } from '../../../compiler/ir/types.js';
 import { isContiguous, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
@@ -11,6 +11,9 @@ import type { KernelRequest } from '../../types.js';
 
 /** Element type of weights on tensor cores: f32 stands for tf32. */
 export type ElementType = Extract<DType, 'f16' | 'bf16' | 'f32'>;
+
+/** Types of operands and results: what tensor cores are given is rounded from them to the type that they multiply. */
+const operandTypes: readonly DType[] = ['f32', 'f16', 'bf16'];
 
 /** Where columns of a product come from: a source of runtime/cuda/spc_gemm.h, and its template arguments after the element types. */
 export interface Source {
@@ -23,6 +26,8 @@ export interface Source {
 export interface Product {
   /** y[columns][rows]: results, epilogue's operands as rows of channels. */
   readonly results: ResultRows;
+  /** Type to which sums are rounded before the epilogue: that of the operator's result. */
+  readonly out: DType;
   /** Rows of w, columns of x, and what is summed. */
   readonly rows: number;
   readonly columns: number;
@@ -32,11 +37,11 @@ export interface Product {
   readonly further: 'columns' | 'rows';
   readonly x: Source;
   /** w as a constant: element k of row m, the rows of all products counted on; or where its rows come from. */
-  readonly w: ((data: ArrayLike<number | bigint>, m: number, k: number) => number) | Source;
+  readonly w: ((data: ArrayLike<number>, m: number, k: number) => number) | Source;
 }
 
 /** Products whose w is constant. */
-export type ConstantProduct = Product & { readonly w: (data: ArrayLike<number | bigint>, m: number, k: number) => number };
+export type ConstantProduct = Product & { readonly w: (data: ArrayLike<number>, m: number, k: number) => number };
 export const isConstant = (p: Product): p is ConstantProduct => typeof p.w === 'function';
 
 /** A matrix (or one for each of `batches` products) as a source of `count` vectors of length `depth`; undefined where products share some of them. */
@@ -53,8 +58,8 @@ function matrixProduct(request: KernelRequest, attrs: MatmulAttrs): Product | st
   if (!results) return 'an epilogue that is not by channels';
   const x = matrixSource(p.a, batches, columns, depth, attrs.transA), moving = matrixSource(p.b, batches, rows, depth, !attrs.transB);
   if (!x || !moving) return 'matrices that several products share';
-  const w: Product['w'] = request.constants[1] && batches === 1 ? (data, m, k) => Number(data[attrs.transB ? m * depth + k : k * rows + m]) : moving;
-  return { results, rows, columns, depth, batches, further: 'columns', x, w };
+  const w: Product['w'] = request.constants[1] && batches === 1 ? (data, m, k) => data[attrs.transB ? m * depth + k : k * rows + m]! : moving;
+  return { results, out: attrs.out, rows, columns, depth, batches, further: 'columns', x, w };
 }
 
 function windowProduct(request: KernelRequest, attrs: ConvAttrs): Product | string {
@@ -65,8 +70,8 @@ function windowProduct(request: KernelRequest, attrs: ConvAttrs): Product | stri
   const both = (a: readonly number[], missing: number): readonly number[] => (a.length === 1 ? [missing, ...a] : a), all = g.outChannels, channels = x!.shape.at(-1)!;
   const sizes = [g.batch, ...both(g.input, 1), channels / group, ...both(g.kernel, 1), ...both(strides, 1), ...both(pads.map((p) => p[0]), 0), ...both(dilations, 1), ...both(g.output, 1)];
   return {
-    results, rows: all / group, columns: g.batch * elementCount(g.output), depth: elementCount(g.kernel) * channels / group, batches: group, further: 'rows',
-    x: { name: 'spc_windows', sizes: group === 1 ? sizes : [...sizes, channels], tensor: x! }, w: (data, m, k) => Number(data[k * all + m]),
+    results, out: attrs.out, rows: all / group, columns: g.batch * elementCount(g.output), depth: elementCount(g.kernel) * channels / group, batches: group, further: 'rows',
+    x: { name: 'spc_windows', sizes: group === 1 ? sizes : [...sizes, channels], tensor: x! }, w: (data, m, k) => data[k * all + m]!,
   };
 }
 
@@ -75,7 +80,7 @@ export function productOf(request: KernelRequest): Product | string | undefined 
   const { node } = request;
   if (node.kind !== 'matmul' && (node.kind !== 'conv' || !request.constants[1])) return undefined;
   const [x, w] = request.inputs;
-  if (node.attrs.out !== 'f32' || x!.dtype !== 'f32' || w!.dtype !== 'f32') return `it multiplies ${x!.dtype} with ${w!.dtype}`;
+  if (![node.attrs.out, x!.dtype, w!.dtype].every((d) => operandTypes.includes(d))) return `it multiplies ${x!.dtype} with ${w!.dtype}`;
   if (elementCount(request.outputs[0]!.shape) === 0) return 'there is nothing to compute';
   return node.kind === 'matmul' ? matrixProduct(request, node.attrs) : windowProduct(request, node.attrs);
 }
@@ -88,7 +93,7 @@ function toTf32(values: Float32Array): void {
 
 /** The weights of all products, one below the other, in the type in which they are multiplied, so that what rounds to zero is one. */
 export function weightsOf(p: ConstantProduct, constant: Tensor, type: ElementType): WeightMatrix {
-  const data = denseData(constant) as ArrayLike<number | bigint>, rows = p.batches * p.rows, rounded = newArray(type, rows * p.depth);
+  const data = constant.dtype === 'f32' ? denseData(constant) as Float32Array : Float32Array.from(toNumbers(constant)), rows = p.batches * p.rows, rounded = newArray(type, rows * p.depth);
   for (let m = 0; m < rows; m++) for (let k = 0; k < p.depth; k++) rounded[m * p.depth + k] = storedValue(type, p.w(data, m, k)) as never;
   if (rounded instanceof Float32Array) toTf32(rounded);
   return weightMatrix(type, rows, p.depth, rounded);
