@@ -1,6 +1,5 @@
 /** Constant tensors: dense, or sparse as they came from ONNX and kept so until a layout is chosen. */
 import { createHash } from 'node:crypto';
-import { getFloat16, setFloat16 } from '@petamoriken/float16';
 import { NodeProblem } from '../diagnostics/diagnostic.js';
 import { dtypes, type DType, type TypedArray } from './dtype.js';
 import { elementCount, type TensorType } from './types.js';
@@ -57,11 +56,22 @@ const scratch = (): DataView => new DataView(new ArrayBuffer(4));
 
 /** IEEE binary16 bits to number. */
 export function f16ToNumber(bits: number): number {
-  const v = scratch(); v.setUint16(0, bits); return getFloat16(v, 0);
+  const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 /** Number to IEEE binary16 bits, round to nearest even. */
 export function numberToF16(x: number): number {
-  const v = scratch(); setFloat16(v, 0, x); return v.getUint16(0);
+  if (Number.isNaN(x)) return 0x7e00;
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0, size = Math.abs(x);
+  if (size >= 65520) return sign | 0x7c00;
+  // the exponent of the last place of 11 bits; the logarithm may be one off beside powers of two
+  let last = Math.max(-24, Math.floor(Math.log2(size)) - 10);
+  if (last > -24 && size < 2 ** (last + 10)) last--;
+  else if (size >= 2 ** (last + 11)) last++;
+  // exact: `places` is below 2^11, and a carry out of the fraction goes on into the exponent
+  const places = size * 2 ** -last, down = Math.floor(places), rest = places - down, rounded = rest > 0.5 || (rest === 0.5 && down % 2 === 1) ? down + 1 : down;
+  return sign | ((last + 24) * 1024 + rounded);
 }
 /** bfloat16 bits to number: the upper half of a binary32. */
 export function bf16ToNumber(bits: number): number {
