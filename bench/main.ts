@@ -9,11 +9,13 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { nativeIsa } from '../backends/cpu/target.js';
+import { gpuNames } from '../backends/cuda/gpu.js';
 import { findOnnxRuntime } from '../compiler/cli/onnxruntime.js';
 import { allowedCpuNumbers } from '../compiler/cli/timing.js';
 import { packageRoot } from '../compiler/emit/runtime-files.js';
 import { findCompiler } from '../runtime/node/toolchain.js';
 import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
+import { gpuSection, readResults as readGpuResults } from './cuda/results.js';
 import { buildPeaks } from './peaks.js';
 import { environmentOf, type Environment } from './peers/environment.js';
 import { isPythonPeer, pythonPeers, type PythonPeerName } from './peers/index.js';
@@ -80,7 +82,8 @@ function writePage(results: Results): void {
   for (const { file, plot } of drawn) writeFileSync(join(packageRoot(), 'docs', file), svgPlot(plot));
   const engines = peerPlot(results);
   if (engines) writeFileSync(join(packageRoot(), 'docs', engines.file), dotPlot(engines.plot));
-  writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file), engines?.file));
+  const measuredGpus = gpuNames.flatMap((arch) => readGpuResults(join(packageRoot(), 'bench', 'results', `cuda-${arch}.json`)) ?? []);
+  writeFileSync(join(packageRoot(), 'docs', 'performance.md'), performancePage(results, drawn.map((d) => d.file), engines?.file, gpuSection(measuredGpus)));
 }
 
 const wanted = (row: RowKey): boolean => (!flags.networks || flags.networks.includes(row.network)) && (!flags.patterns || flags.patterns.includes(row.pattern)) && (!flags.batch || flags.batch.includes(String(row.batch)))

@@ -159,8 +159,8 @@ const sections: readonly Section[] = [
   { title: 'Other instruction sets', text: 'spc restricted to the instruction set that is named; ONNX Runtime cannot be restricted and uses all that the machine has.', of: (r) => threadsOf(r) === 1 && r.cpu !== undefined, ...wide },
 ];
 
-/** docs/performance.md. @param plots file names beside the page: of speed-ups, and of other engines */
-export function performancePage(results: Results, plots: readonly string[], peerPlot?: string): string {
+/** docs/performance.md. @param plots file names beside the page: of speed-ups, and of other engines @param gpus the section on GPUs, line by line */
+export function performancePage(results: Results, plots: readonly string[], peerPlot?: string, gpus: readonly string[] = []): string {
   const all = inPlanOrder(results.rows), measured = all.filter(isMeasured), failed = all.length - measured.length;
   const pruned = [...new Map(measured.filter((r) => !isReal(r) && !isLayer(r)).map((r) => [r.network, r.result.pruned])).entries()];
   const unfit = measured.filter((r) => r.result.unfit.length > 0), noisy = measured.filter(isNoisy);
@@ -188,5 +188,6 @@ accuracy a pattern costs. All times are of inferences back to back: a network th
     ...(unfit.length ? [`Layers that a pattern does not fit stay dense: ${unfit.map((r) => `${r.network} ${r.pattern}, batch ${r.batch}: ${r.result.unfit.length}`).join('; ')}.`, ''] : []),
     ...(noisy.length ? [`The machine was not quiet (medians more than ${percent(QUIET)} over the fastest block): ${noisy.map((r) => `${rowName(r)} ${r.pattern}, batch ${r.batch}`).join('; ')}.`, ''] : []),
     ...(failed ? [`${failed} ${failed === 1 ? 'row' : 'rows'} failed.`, ''] : []),
+    ...gpus,
   ].join('\n');
 }

@@ -13,7 +13,7 @@ import { spawnSync } from 'node:child_process';
 import { cases, isCold, productOf, tinyCases, type Case } from './cases.js';
 import { layerOf } from './layer.js';
 import { buildCase, buildProgram, runCase, type Tools } from './measure.js';
-import { generationOf, lowestRatio, readResults, resultOf, tableCells, withRow, writeResults, type Line, type Results, type Row } from './results.js';
+import { generationOf, gpuSection, lowestRatio, readResults, resultOf, tableCells, withRow, writeResults, type Line, type Results, type Row } from './results.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-bench-cuda-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -106,5 +106,7 @@ test('results are read back as written', () => {
   expect(readResults(file)).toBeUndefined();
   writeResults(file, results);
   expect(readResults(file)).toEqual(results);
+  expect(gpuSection([results]).join('\n')).toMatch(/### a GPU\n\nCompute capability 8.0, 108 multiprocessors, 40 MiB [^]*\| failed: x \|/);
+  expect(gpuSection([]).join('\n')).toMatch(/No GPU has been measured yet/);
   expect(withRow(rows, row('b', engine('spc', 2, 2))).map((r) => r.result.status)).toEqual(['measured', 'measured']);
 });

@@ -2,7 +2,7 @@
  * npm run bench:cuda -- [--cases text,...] [--rounds n] [--block-ms n] [--gpu-arch sm_80] [--json FILE] [--build-only | --emulate]
  *
  * Single layers on a GPU beside cuBLAS, and cuSPARSELt where it is installed (CPATH and LD_LIBRARY_PATH say where, if not with the toolkit).
- * Results are written to bench/results/cuda-ARCH.json after every row. --build-only: needs nvcc, but no GPU. --emulate: tiny layers on the CPU, to see that
+ * Results are written to bench/results/cuda-ARCH.json after every row; `npm run bench -- --report` prints them in docs/performance.md. --build-only: needs nvcc, but no GPU. --emulate: tiny layers on the CPU, to see that
  * the program works. Exit codes: as spc's; without a GPU that is SPC5508's. 1: a row failed.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -91,6 +91,16 @@ export function tableCells({ name, kernels, result }: Row, capability: string): 
 }
 export const table = (rows: readonly Row[], capability: string): string => markdownTable(tableHead, rows.map((r) => tableCells(r, capability)));
 
+/** The section of docs/performance.md, line by line. @param all of each GPU that was measured */
+export const gpuSection = (all: readonly Results[]): string[] => [
+  '## GPUs', '', `\`npm run bench:cuda\` measures single layers on the GPU of a machine (bench/cuda): 2:4 and dense, from 4096x4096 times 4096 columns to one, in f16 beside cuBLAS, and cuSPARSELt
+where it is installed, in one process. Each engine's launches are replayed as a CUDA graph, in blocks that take turns; the ratio is the lowest of three honest ones; weights of products with at most 16
+columns come from more memory than twice the second-level cache; spc runs twice, so that the table says what a difference means; results are checked against sums in double precision
+first. A convolution's peer multiplies windows that lie ready in memory. Clocks are as they are. \`npx spc bench model.onnx --target=cuda\` times a whole model, launched and as a CUDA graph.`, '',
+  ...(all.length === 0 ? ['No GPU has been measured yet: no figures are claimed, and the times that `spc inspect --target=cuda` predicts are estimates.', ''] : []),
+  ...all.flatMap((r) => [`### ${r.device}`, '', `Compute capability ${r.capability}, ${r.multiprocessors} multiprocessors, ${(r.l2Bytes / 2 ** 20).toFixed(0)} MiB of second-level cache; built for ${r.gpuArch} by ${r.compiler}; spc ${r.spc}.`, '', table(r.rows, r.capability), '']),
+];
+
 export const readResults = (path: string): Results | undefined => (existsSync(path) ? resultsSchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined);
 
 /** One row a line; an interruption leaves the former file. */
