@@ -21,6 +21,7 @@ import { importModel } from './onnx/import.js';
 import { buildPlan } from './plan/build.js';
 import type { Plan } from './plan/types.js';
 import { unmetSparsity } from './require-sparse.js';
+import type { Sparsification } from './sparsify-source.js';
 import { withZeros } from './sparsity/profile.js';
 
 export interface ModelSource {
@@ -29,6 +30,10 @@ export interface ModelSource {
   readonly baseDir?: string;
   /** Shown in messages and the default for `CompileOptions.name`. */
   readonly name?: string;
+  /** What was said of it when it was read. */
+  readonly diagnostics?: readonly Diagnostic[];
+  /** Where its weights were put on a pattern when it was read. */
+  readonly sparsified?: Sparsification;
 }
 
 export interface CompileOptions extends LayoutSettings {
@@ -106,9 +111,10 @@ export function emitModel(plans: Plan | readonly Plan[], target: Target, options
 }
 
 /** As manifest.json shows them: only what was asked for, but for what decides everything. */
-const shownOptions = (target: Target, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, weightType }: CompileOptions): Manifest['options'] => ({
+const shownOptions = (target: Target, { sparsified }: ModelSource, { weights, dims, asm, layouts, codeBudget, measured, requireSparse, zeros, weightType }: CompileOptions): Manifest['options'] => ({
   target: target.name, ...(target.name === 'cpu' ? { cpu: target.doc } : {}), weights: weights ?? 'auto', dims: dims ?? {}, ...(asm ? { asm } : {}), ...(weightType ? { weightType } : {}),
   ...(layouts ? { layouts } : {}), ...(codeBudget === undefined ? {} : { codeBudget }), ...(requireSparse === undefined ? {} : { requireSparse }), ...(measured ? { tuned: true } : {}), ...(zeros ? { profiled: true } : {}),
+  ...(sparsified ? { sparsify: sparsified } : {}),
 });
 
 /** The first half of compiling: a graph ready for the choice of layouts. @throws SpcError with every problem found */
@@ -145,8 +151,8 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
 
   options.onPhase?.('emit');
   const diagnostics = [...imported.diagnostics, ...optimised.diagnostics], { sha256, producer } = imported.info;
-  const emitted = emitModel(paths.map((p) => p.plan), target, { name, header: [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
-    { options: shownOptions(target, options), model: { name: source.name ?? name, sha256, producer }, diagnostics });
+  const emitted = emitModel(paths.map((p) => p.plan), target, { name, header: source.sparsified ? [`its weights were put on ${source.sparsified.pattern}; sha256 before ${source.sparsified.of}`] : [], weights: options.weights ?? 'auto', ...(options.asm ? { asm: options.asm } : {}) },
+    { options: shownOptions(target, source, options), model: { name: source.name ?? name, sha256, producer }, diagnostics });
   return { imported: imported.graph, ...paths[0]!, paths, ...emitted, diagnostics, passRuns: optimised.runs };
 }
 

@@ -42,10 +42,11 @@ export async function openModel(path: string, flags: FlagValues, terminal: Termi
     if (flags.engine !== undefined && flags.engine !== 'compiled') {
       throw new SpcError([{ code: 'SPC6002', severity: 'error', message: `--engine ${flags.engine} needs the .onnx file, not a build folder` }]);
     }
+    if (flags.sparsify !== undefined) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--sparsify needs the .onnx file, not a build folder', hint: 'compile the model with --sparsify' }]);
     const model = await load(path, loadOptions);
     return { inputs: model.inputs, outputs: model.outputs, diagnostics: [], run: async (inputs) => runLoaded(model, inputs), dispose: () => model.dispose() };
   }
-  const file = readModelFile(path), engine = flags.engine ?? 'compiled';
+  const file = readModelFile(path, flags), engine = flags.engine ?? 'compiled';
   if (engine === 'compiled') {
     const { files, imported, diagnostics } = await compileFromFlags(file, flags, terminal);
     const model = lazily((): Promise<LoadedModel> => loadFiles(files, loadOptions, terminal));

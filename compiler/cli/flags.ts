@@ -127,6 +127,7 @@ export const flags = {
   layout: flag('--layout <NODE=rows|tiles|KERNEL>', 'make the layers of an ONNX node run on row-major activations, in tiles as straight-line products do, or by the kernel of this name (as inspect --layers shows it, its first words are enough), instead of choosing (repeatable)', layouts),
   codeBudget: flag<number>('--code-budget <MiB>', 'how much straight-line code a model may have, weights in it included; layers beyond it run from tables, or dense where that is faster', nonNegative, '256'),
   tune: boolean('--tune', 'measure the ways to run each product on this machine instead of predicting; the times are kept in the cache folder'),
+  sparsify: flag<string>('--sparsify <pattern>', 'put the weights on a pattern first, as `spc sparsify --pattern` does (2:4, unstructured:0.9, rbgp4:0.75, ...): for trying out what it would bring; the accuracy changes by an unknown amount', text),
   sparsityProfile: flag<string>('--sparsity-profile <file>', 'shares of zeros of activations, as run --profile-sparsity measured them: layers that gain by it read only the weights of active elements', text),
   requireSparse: { ...flag<number>('--require-sparse [percent]', 'end with exit code 6 where a product with at least this percentage of zero weights (50 where no number is given) is not run by a sparse kernel; all such layers are listed', percentage), bare: '50' },
   emit: flag<readonly 'node'[]>('--emit <what>', 'also emit: node (types and a loader for TypeScript)', (t) => t.split(',').map(oneOf(['node']))),
@@ -164,7 +165,7 @@ export const flags = {
   pattern: flag<string>('--pattern <pattern>', 'what to make of every layer: 2:4, unstructured:0.9, block:4x1:0.8, complementary:8, rbgp4:0.75, ...', text),
   layer: flag('--layer <NAME=PATTERN>', 'a pattern of its own for one layer, or `dense` to leave it alone (repeatable)', assignments),
   global: boolean('--global', 'one magnitude threshold over all layers (unstructured patterns)'),
-  includeFirstLast: boolean('--include-first-last', 'also first and last layers and depthwise convolutions'),
+  includeFirstLast: boolean('--include-first-last', 'with a pattern for all layers: also first and last layers and depthwise convolutions'),
   sparseInitializer: boolean('--sparse-initializer', 'write sparse_initializer instead of tensors with zeros'),
   seed: flag<number>('--seed <n>', 'of random graphs (rbgp4)', whole(0, 0xffffffff), '0'),
   layers: boolean('--layers', 'one line a layer'),
@@ -180,4 +181,6 @@ export type FlagValues = { readonly [K in FlagName]?: (typeof flags)[K] extends 
 export const commonFlags: readonly FlagName[] = ['json', 'quiet', 'color'];
 /** What decides how a model is compiled, on every verb that compiles one. */
 export const compileFlags: readonly FlagName[] = ['cpu', 'precision', 'gpuArch', 'dim', 'bind', 'weights', 'weightType', 'layout', 'codeBudget', 'tune', 'sparsityProfile', 'asm'];
+/** What is done to a model before it is compiled, on every verb that compiles just one. */
+export const sparsifyFlags: readonly FlagName[] = ['sparsify', 'includeFirstLast'];
 export const inputFlags: readonly FlagName[] = ['input', 'random', 'randomRange'];

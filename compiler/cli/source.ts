@@ -6,6 +6,7 @@ import { load, type LoadedModel, type LoadOptions } from '../../runtime/node/loa
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { compileModel, readModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
 import { readTensor } from '../io/inputs.js';
+import { sparsifySource } from '../sparsify-source.js';
 import { readProfile } from '../sparsity/profile.js';
 import { denseData, denseTensor, tensorOf, type DenseTensor, type Tensor } from '../ir/tensor.js';
 import type { FlagValues } from './flags.js';
@@ -18,7 +19,12 @@ export interface ModelFile extends ModelSource {
 
 export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-export const readModelFile = (path: string): ModelFile => (path === '-' ? { bytes: readFileSync(0), name: 'model' } : { path, ...readModel(path) });
+/** Reads the model, and puts its weights on the pattern of --sparsify: every engine then runs the same bytes. */
+export function readModelFile(path: string, { sparsify, includeFirstLast }: FlagValues = {}): ModelFile {
+  if (sparsify === undefined && includeFirstLast) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--include-first-last says which layers --sparsify changes', hint: 'add --sparsify PATTERN' }]);
+  const file = path === '-' ? { bytes: readFileSync(0), name: 'model' } : { path, ...readModel(path) };
+  return sparsify === undefined ? file : sparsifySource(file, sparsify, includeFirstLast ? { includeFirstLast } : {});
+}
 
 /** `NAME=FILE`, or `NAME=NUMBER` for a scalar: whole numbers as int64, others as float32. */
 export function readBindings(bindings: readonly string[]): Record<string, Tensor> {

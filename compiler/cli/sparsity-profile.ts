@@ -36,7 +36,7 @@ function samplesOf(ports: readonly InputPort[], count: number, flags: FlagValues
 /** @throws SpcError SPC6002 for a build folder, SPC6003 where the file cannot be written */
 export async function profileSparsity(path: string, file: string, flags: FlagValues, terminal: Terminal): Promise<Outcome> {
   if (isFolder(path)) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--profile-sparsity needs the .onnx file, not a build folder' }]);
-  const source = readModelFile(path), target = targets.cpu({ cpu: flags.cpu ?? 'native' }), samples = flags.samples ?? 1;
+  const source = readModelFile(path, flags), target = targets.cpu({ cpu: flags.cpu ?? 'native' }), samples = flags.samples ?? 1;
   const { graph, diagnostics, info } = importModel(source, { ...(flags.dim ? { dims: flags.dim } : {}), ...(flags.bind ? { bind: readBindings(flags.bind) } : {}) });
   const chosen = chooseLayouts(runPasses(observed(graph), pipelineFor(target)).graph, target, {});
   const { files } = emitModel(buildPlan(chosen.graph, target, chosen.decisions), target, { name: 'profile', header: ['every activation is an output'], weights: 'auto' },

@@ -1,5 +1,5 @@
 /** The table of verbs. Their code is loaded when they are used, so that help is instant. */
-import { compileFlags, inputFlags } from './flags.js';
+import { compileFlags, inputFlags, sparsifyFlags } from './flags.js';
 import type { Verb } from './verb.js';
 
 const model = { syntax: '<model>', doc: 'an .onnx file, or - for standard input' };
@@ -8,19 +8,19 @@ const modelOrFolder = { syntax: '<model>', doc: 'an .onnx file, - for standard i
 export const verbs: readonly Verb[] = [
   {
     name: 'compile', summary: 'compile a model to source code that you own', args: [model],
-    flags: ['output', 'target', 'name', ...compileFlags, 'requireSparse', 'emit', 'dryRun', 'failOn', 'printIrAfter', 'verifyEach', 'timePasses', 'stopAfter'],
-    examples: ['spc compile model.onnx -o build', 'spc compile model.onnx -o build --cpu=generic --dim batch=1', 'spc compile model.onnx -o build --emit=node', 'spc compile sparse.onnx -o build --require-sparse=80'],
+    flags: ['output', 'target', 'name', ...compileFlags, ...sparsifyFlags, 'requireSparse', 'emit', 'dryRun', 'failOn', 'printIrAfter', 'verifyEach', 'timePasses', 'stopAfter'],
+    examples: ['spc compile model.onnx -o build', 'spc compile model.onnx -o build --cpu=generic --dim batch=1', 'spc compile model.onnx -o build --emit=node', 'spc compile sparse.onnx -o build --require-sparse=80', 'spc compile model.onnx -o build --target=cuda --sparsify 2:4'],
     load: () => import('./verbs/compile.js'),
   },
   {
     name: 'run', summary: 'run a model once and print or save its outputs', args: [modelOrFolder],
-    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'target', 'device', 'threads', 'profileSparsity', 'samples', ...compileFlags],
+    flags: [...inputFlags, 'outputDir', 'top', 'engine', 'target', 'device', 'threads', 'profileSparsity', 'samples', ...compileFlags, ...sparsifyFlags],
     examples: ['spc run model.onnx --input image=digit.npy --top 5', 'spc run model.onnx --input image=samples.npy --profile-sparsity zeros.json', 'spc run build --random 1 --output-dir out'],
     load: () => import('./verbs/run.js'),
   },
   {
     name: 'verify', summary: 'compare the compiled model with the reference evaluator and ONNX Runtime', args: [model],
-    flags: [...inputFlags, 'samples', 'rtol', 'atol', 'target', 'device', 'threads', ...compileFlags],
+    flags: [...inputFlags, 'samples', 'rtol', 'atol', 'target', 'device', 'threads', ...compileFlags, ...sparsifyFlags],
     examples: ['spc verify model.onnx', 'spc verify model.onnx --input image=digit.npy --rtol 1e-4'],
     load: () => import('./verbs/verify.js'),
   },
@@ -33,13 +33,13 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'bench', summary: 'time a model on a CPU or a GPU, alone or against ONNX Runtime', args: [model],
-    flags: ['target', 'device', 'compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags],
+    flags: ['target', 'device', 'compare', 'perLayer', 'rounds', 'blockMs', 'threads', 'pin', ...inputFlags, ...compileFlags, ...sparsifyFlags],
     examples: ['spc bench model.onnx --compare onnxruntime', 'spc bench model.onnx --per-layer', 'spc bench model.onnx --target=cuda --gpu-arch=sm_90a'],
     load: () => import('./verbs/bench.js'),
   },
   {
     name: 'inspect', summary: 'show a model: shapes, work, sparsity, how each layer would run, what else could run it and why that lost', args: [model],
-    flags: ['target', 'layers', 'requireSparse', ...compileFlags],
+    flags: ['target', 'layers', 'requireSparse', ...compileFlags, ...sparsifyFlags],
     examples: ['spc inspect model.onnx', 'spc inspect model.onnx --layers --json'],
     load: () => import('./verbs/inspect.js'),
   },

@@ -43,6 +43,8 @@ export const codes = {
   SPC3003: { title: 'nothing to sparsify', explanation: 'No layer was left to put on the pattern; the message says why each was passed over.' },
   SPC3004: { title: 'unknown layer', explanation: 'A layer named for its own pattern does not exist, or has no constant float weight.' },
   SPC3005: { title: 'model too large for a file', explanation: 'An ONNX file holds less than 2 GiB.' },
+  SPC3006: { title: 'weights were changed', explanation: 'With `--sparsify`, weights of the layers named were set to zero so that the rest has the pattern. What that does to the accuracy is unknown until it is measured, as `spc compare` does.' },
+  SPC3007: { title: 'layers left as they were', explanation: 'With `--sparsify`, the layers named were not changed; the message says why.' },
   SPC3101: { title: 'weights do not fit the layout', explanation: 'A storage layout was asked for that cannot hold these weights (a group with more non-zeros than N of N:M, a column shared by rows of one pack...). The message says where.' },
   SPC3201: { title: 'not run by a sparse kernel', explanation: 'With `--require-sparse`, a product whose weights have at least the given percentage of zeros is run by a dense kernel. All such layers are listed; each message gives the reason.' },
   SPC3202: { title: 'layout is not to be had', explanation: 'With `--layout`, a layer was asked to run on a layout of activations for which the target has no kernel; the message gives the reason.' },

@@ -21,6 +21,8 @@ export interface ImportSource {
   readonly baseDir?: string;
   /** The graph's name; the model's own where it is not given. */
   readonly name?: string;
+  /** What was said of it when it was read; comes first. */
+  readonly diagnostics?: readonly Diagnostic[];
 }
 
 export type ImportOptions = InputOptions;
@@ -93,7 +95,7 @@ const opsetsOf = (list: ModelProto['opsetImport']): Map<string, number> => new M
 export function importModel(source: ImportSource, options: ImportOptions = {}): ImportResult {
   const model = decodeModel(source.bytes);
   const file = model.graph!;
-  const diagnostics: Diagnostic[] = [];
+  const diagnostics: Diagnostic[] = [...(source.diagnostics ?? [])];
   const report = (d: Diagnostic): void => { diagnostics.push(d); };
   const opsets = opsetsOf(model.opsetImport);
   checkVersions(model, opsets, report);

@@ -126,7 +126,7 @@ export interface Attempt<T> {
  * Imports or compiles a case. Where an operator asks for the value of an input while compiling (SPC1005), the smallest set of
  * inputs that satisfies it is bound to the case's own data.
  */
-export function attemptCase<T>(c: ConformanceCase, attempt: (source: Required<ImportSource>, options: ImportOptions) => T): Attempt<T> {
+export function attemptCase<T>(c: ConformanceCase, attempt: (source: Required<Omit<ImportSource, 'diagnostics'>>, options: ImportOptions) => T): Attempt<T> {
   const bytes = readFileSync(modelPath(c));
   const model = decodeMessage('ModelProto', bytes);
   const operators = operatorsOf(model);

@@ -42,7 +42,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
     // The pinned process has printed everything.
     if (exitCode !== undefined) process.exit(exitCode);
   }
-  const file = readModelFile(path!), compiled = await compileFromFlags(file, flags, terminal);
+  const file = readModelFile(path!, flags), compiled = await compileFromFlags(file, flags, terminal);
   const model = await loadFiles(compiled.files, { threads, extraSources: onGpu ? deviceTimingSources() : new Map([['spc_timing.c', timingSource]]) }, terminal);
   const seed = flags.random ?? DEFAULT_SEED;
   const inputs = readInputs(model.inputs, { files: flags.input ?? [], seed, ...(flags.randomRange ? { range: flags.randomRange } : {}) });

@@ -11,7 +11,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   if (output === undefined && !dryRun) {
     throw new SpcError([{ code: 'SPC6002', severity: 'error', message: 'where should the files go?', hint: 'add -o DIR, or --dry-run to write nothing' }]);
   }
-  const compiled = await compileFromFlags(readModelFile(path!), flags, terminal, {
+  const compiled = await compileFromFlags(readModelFile(path!, flags), flags, terminal, {
     passes: {
       ...(printIrAfter ? { printIrAfter: printIrAfter.length === 1 && (printIrAfter[0] === 'all' || printIrAfter[0] === 'change') ? printIrAfter[0] : printIrAfter } : {}),
       ...(flags.verifyEach ? { verifyEach: true } : {}), ...(flags.timePasses ? { timePasses: true } : {}),

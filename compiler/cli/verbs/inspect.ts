@@ -58,7 +58,7 @@ const layersOf = ({ plan, graph }: PlannedGraph, said: Manifest['layers']) => pl
 });
 
 export const run: RunVerb = async ([path], flags, terminal) => {
-  const compiled = await compileFromFlags(readModelFile(path!), flags, terminal);
+  const compiled = await compileFromFlags(readModelFile(path!, flags), flags, terminal);
   const { imported, manifest } = compiled;
   const port = (name: string, type: string): string => `${name} ${type}`;
   const inputs = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });

@@ -32,7 +32,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   const tolerance = { rtol: flags.rtol ?? usual.rtol, atol: flags.atol ?? usual.atol };
   const samples = flags.samples ?? 1, { cpu, path: taken } = runningPath(flags.cpu ?? ['native']);
   if (samples > 1 && flags.input) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--samples draws random inputs, --input fixes them', hint: 'use one of the two' }]);
-  const file = readModelFile(path!);
+  const file = readModelFile(path!, flags);
   const compiled = await compileFromFlags(file, flags, terminal), { imported } = compiled;
   const inputPorts: InputPort[] = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });
   const outputPorts: InputPort[] = imported.outputs.map((o) => ({ name: o.name, ...valueOf(imported, o.value).type }));
