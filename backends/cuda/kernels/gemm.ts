@@ -2,12 +2,13 @@
 import { add, cast, gridCall, load, mul, pointer } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
 import type { Expr, Stmt } from '../../../compiler/kir/types.js';
-import { accepts, type WeightMatrix } from '../../../compiler/layouts/index.js';
+import type { WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
+import { whyNotPattern } from './eligibility.js';
 import { columnsObject, finish, formOf, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
 import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType, type Product } from './product.js';
 import { chooseTiling, sharedBytes } from './tiling.js';
@@ -54,15 +55,14 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
   const weightsOfNode = ({ node, constants }: KernelRequest, p: ConstantProduct): Weights => {
     const found = known.get(node);
     if (found) return found;
-    const matrix = weightsOf(p, constants[1]!, type), acceptance = accepts(matrix, { kind: 'nm', params: { keep, of } });
-    const result = { matrix, strange: acceptance.ok ? undefined : acceptance.reason };
+    const matrix = weightsOf(p, constants[1]!, type), result = { matrix, strange: whyNotPattern(matrix, { keep, of }, p.window) };
     known.set(node, result);
     return result;
   };
   return {
     name: 'tensor cores',
     candidates(request) {
-      const p = productOf(request);
+      const p = productOf(request, type);
       if (p === undefined || typeof p === 'string') return [];
       if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false))];
       const { matrix, strange } = weightsOfNode(request, p);
@@ -73,7 +73,7 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       });
     },
     refusals(request): readonly Refusal[] {
-      const p = productOf(request);
+      const p = productOf(request, type);
       if (p === undefined) return [];
       if (typeof p === 'string') return [{ kernel: 'gemm', reason: p }];
       const strange = isConstant(p) ? weightsOfNode(request, p).strange : 'weights are computed: zeros among them are not known';

@@ -8,6 +8,7 @@ import { elementCount } from '../../../compiler/ir/types.js';
 import { isContiguous, type TensorRef } from '../../../compiler/kir/kernel-builder.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { KernelRequest } from '../../types.js';
+import { whyNotRange, type Window } from './eligibility.js';
 
 /** Element type of weights on tensor cores: f32 stands for tf32. */
 export type ElementType = Extract<DType, 'f16' | 'bf16' | 'f32'>;
@@ -36,6 +37,8 @@ export interface Product {
   readonly batches: number;
   readonly further: 'columns' | 'rows';
   readonly x: Source;
+  /** Of a convolution: how the columns of w are its kernel's. */
+  readonly window?: Window;
   /** w as a constant: element k of row m, the rows of all products counted on; or where its rows come from. */
   readonly w: ((data: ArrayLike<number>, m: number, k: number) => number) | Source;
 }
@@ -71,17 +74,23 @@ function windowProduct(request: KernelRequest, attrs: ConvAttrs): Product | stri
   const sizes = [g.batch, ...both(g.input, 1), channels / group, ...both(g.kernel, 1), ...both(strides, 1), ...both(pads.map((p) => p[0]), 0), ...both(dilations, 1), ...both(g.output, 1)];
   return {
     results, out: attrs.out, rows: all / group, columns: g.batch * elementCount(g.output), depth: elementCount(g.kernel) * channels / group, batches: group, further: 'rows',
+    window: { kernel: g.kernel, channels: channels / group },
     x: { name: 'spc_windows', sizes: group === 1 ? sizes : [...sizes, channels], tensor: x! }, w: (data, m, k) => data[k * all + m]!,
   };
 }
 
-/** A node as products for tensor cores, or why it is none; undefined where it is no product at all. */
-export function productOf(request: KernelRequest): Product | string | undefined {
+/** Elements of a constant of any float type. */
+const numbersOf = (t: Tensor): Float32Array => (t.dtype === 'f32' ? denseData(t) as Float32Array : Float32Array.from(toNumbers(t)));
+
+/** A node as products for tensor cores that multiply this type, or why it is none; undefined where it is no product at all. */
+export function productOf(request: KernelRequest, type: ElementType): Product | string | undefined {
   const { node } = request;
   if (node.kind !== 'matmul' && (node.kind !== 'conv' || !request.constants[1])) return undefined;
   const [x, w] = request.inputs;
   if (![node.attrs.out, x!.dtype, w!.dtype].every((d) => operandTypes.includes(d))) return `it multiplies ${x!.dtype} with ${w!.dtype}`;
   if (elementCount(request.outputs[0]!.shape) === 0) return 'there is nothing to compute';
+  const [beyond] = request.constants.flatMap((c) => (c && whyNotRange(type, numbersOf(c))) ?? []);
+  if (beyond !== undefined) return beyond;
   return node.kind === 'matmul' ? matrixProduct(request, node.attrs) : windowProduct(request, node.attrs);
 }
 
@@ -93,7 +102,7 @@ function toTf32(values: Float32Array): void {
 
 /** The weights of all products, one below the other, in the type in which they are multiplied, so that what rounds to zero is one. */
 export function weightsOf(p: ConstantProduct, constant: Tensor, type: ElementType): WeightMatrix {
-  const data = constant.dtype === 'f32' ? denseData(constant) as Float32Array : Float32Array.from(toNumbers(constant)), rows = p.batches * p.rows, rounded = newArray(type, rows * p.depth);
+  const data = numbersOf(constant), rows = p.batches * p.rows, rounded = newArray(type, rows * p.depth);
   for (let m = 0; m < rows; m++) for (let k = 0; k < p.depth; k++) rounded[m * p.depth + k] = storedValue(type, p.w(data, m, k)) as never;
   if (rounded instanceof Float32Array) toTf32(rounded);
   return weightMatrix(type, rows, p.depth, rounded);
