@@ -71,6 +71,7 @@ export interface PlannedGraph {
   /** Why nodes of the graph run in rows or in tiles. */
   readonly decisions: LayoutDecisions;
   readonly plan: Plan;
+  readonly target: Target;
 }
 
 /** What the graph, the decisions and the plan are for: the only instruction set, or the best of several. */
@@ -144,7 +145,7 @@ export function compileModel(source: ModelSource, options: CompileOptions = {}):
   const paths = (target.paths?.targets.map((p) => p.target) ?? [target]).map((own): PlannedGraph => {
     const chosen = chooseLayouts(optimised.graph, own, options);
     const plan = buildPlan(chosen.graph, own, chosen.decisions);
-    return { ...chosen, plan: options.weightType === 'bf16' ? withRoundedWeights(plan) : plan };
+    return { ...chosen, target: own, plan: options.weightType === 'bf16' ? withRoundedWeights(plan) : plan };
   });
   const { requireSparse } = options, unmet = requireSparse === undefined ? [] : paths.flatMap(({ graph, plan }) => unmetSparsity(graph, plan, requireSparse));
   if (unmet.length > 0) throw new SpcError(unmet);

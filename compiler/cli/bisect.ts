@@ -3,11 +3,9 @@
  * (evaluate the graph after each pass), and which layer computes something else than its definition (compile the model with every
  * intermediate value as an output, then evaluate each node on the very operands that the compiled one had).
  */
-import { targets } from '../../backends/index.js';
-import type { CpuName } from '../../backends/cpu/target.js';
 import { runPasses } from '../../passes/manager.js';
-import { pipelineFor } from '../../passes/pipeline.js';
 import type { Pass } from '../../passes/types.js';
+import type { LoadOptions } from '../../runtime/node/load.js';
 import { emitModel, type CompileResult } from '../driver.js';
 import { evaluateGraph, evaluateGraphNode } from '../kir/evaluate.js';
 import type { Tensor } from '../ir/tensor.js';
@@ -40,8 +38,6 @@ export function bisectPasses(imported: Graph, passes: readonly Pass[], inputs: r
   return undefined;
 }
 
-export const passesOf = (target: 'cpu', cpu: CpuName): readonly Pass[] => pipelineFor(targets[target]({ cpu }));
-
 export interface LayerComparison {
   readonly nodes: readonly Origin[];
   readonly kind: string;
@@ -50,13 +46,13 @@ export interface LayerComparison {
   readonly comparison: Comparison;
 }
 
-/** The graph with every computed value as an output, in the order of its nodes: row-major, those in tiles converted. */
+/** The graph with every computed value as an output, in the order of its nodes: row-major and in its own type, those in tiles or stored in fewer bits converted. */
 function observable(graph: Graph): { readonly graph: Graph; readonly computed: readonly ValueId[] } {
   const values = new Map(graph.values), nodes = [...graph.nodes], computed = graph.nodes.flatMap((n) => n.outputs);
   let next = firstFreeId(graph);
   const outputs = computed.map((id) => {
-    const { type, layout } = valueOf(graph, id), name = `value ${id}`;
-    if (!layout) return { name, value: id };
+    const { type, layout, stored } = valueOf(graph, id), name = `value ${id}`;
+    if (!layout && !stored) return { name, value: id };
     const value = next++;
     values.set(value, { id: value, name: `observed_${id}_${value}`, type });
     nodes.push({ id: next++, kind: 'relayout', inputs: [id], outputs: [value], attrs: {}, origins: [] });
@@ -65,12 +61,12 @@ function observable(graph: Graph): { readonly graph: Graph; readonly computed: r
   return { graph: { ...graph, values, nodes, outputs }, computed };
 }
 
-/** @returns one comparison a layer, in execution order */
-export async function compareLayers(compiled: Pick<CompileResult, 'graph' | 'decisions' | 'manifest'>, cpu: CpuName, inputs: readonly Tensor[], tolerance: Tolerance, terminal: Terminal): Promise<LayerComparison[]> {
-  const { graph, manifest } = compiled, target = targets.cpu({ cpu }), observed = observable(graph), { computed } = observed;
+/** @param load how and where the model runs @returns one comparison a layer, in execution order */
+export async function compareLayers(compiled: Pick<CompileResult, 'graph' | 'decisions' | 'target' | 'manifest'>, load: LoadOptions, inputs: readonly Tensor[], tolerance: Tolerance, terminal: Terminal): Promise<LayerComparison[]> {
+  const { graph, target, manifest } = compiled, observed = observable(graph), { computed } = observed;
   const plan = buildPlan(observed.graph, target, compiled.decisions);
   const { files } = emitModel(plan, target, { name: manifest.name, header: ['every intermediate value is an output'], weights: 'auto' }, { ...manifest, diagnostics: [] });
-  const model = await loadFiles(files, {}, terminal);
+  const model = await loadFiles(files, load, terminal);
   const results = runLoaded(model, inputs);
   model.dispose();
 

@@ -1,11 +1,12 @@
 /** `spc verify`: compiled code against the reference evaluator and ONNX Runtime; on a difference, the layer or pass at fault. */
 import { runningPath } from '../../../backends/cpu/target.js';
+import { pipelineFor } from '../../../passes/pipeline.js';
 import { SpcError } from '../../diagnostics/diagnostic.js';
 import { evaluateGraph } from '../../kir/evaluate.js';
 import { readInputs, type InputPort } from '../../io/inputs.js';
 import { type DenseTensor, type Tensor } from '../../ir/tensor.js';
 import { formatType, valueOf } from '../../ir/types.js';
-import { bisectPasses, compareLayers, passesOf } from '../bisect.js';
+import { bisectPasses, compareLayers } from '../bisect.js';
 import { compareTensors, defaultTolerance, formatComparison, type Comparison } from '../tensor-comparison.js';
 import { exitCodes } from '../exit-codes.js';
 import { findOnnxRuntime, openOnnxRuntime } from '../onnxruntime.js';
@@ -30,7 +31,7 @@ const precisionTolerance: Readonly<Record<Precision, typeof defaultTolerance>> =
 export const run: RunVerb = async ([path], flags, terminal) => {
   const usual = flags.target === 'cuda' ? precisionTolerance[flags.precision ?? 'fp16'] : defaultTolerance;
   const tolerance = { rtol: flags.rtol ?? usual.rtol, atol: flags.atol ?? usual.atol };
-  const samples = flags.samples ?? 1, { cpu, path: taken } = runningPath(flags.cpu ?? ['native']);
+  const samples = flags.samples ?? 1;
   if (samples > 1 && flags.input) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--samples draws random inputs, --input fixes them', hint: 'use one of the two' }]);
   const file = readModelFile(path!, flags);
   const compiled = await compileFromFlags(file, flags, terminal), { imported } = compiled;
@@ -74,11 +75,12 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   if (notCompared !== undefined) terminal.print(`not compared with ONNX Runtime: ${notCompared}`);
 
   let fault: Record<string, unknown> | undefined;
-  if (failing && flags.target === 'cuda') terminal.print('layers are compared one by one for --target=cpu only');
-  else if (failing) {
-    const pass = bisectPasses(imported, passesOf('cpu', cpu), failing.inputs, failing.expected, tolerance);
+  if (failing) {
+    // of several paths in one library, the one that ran
+    const ran = compiled.paths.length === 1 ? compiled.paths[0]! : compiled.paths[runningPath(flags.cpu ?? ['native']).path]!;
+    const pass = bisectPasses(imported, pipelineFor(ran.target), failing.inputs, failing.expected, tolerance);
     if (pass) terminal.print(`the pass '${pass.pass}' changes output '${pass.output}': ${formatComparison(pass.comparison)}`);
-    const layers = await compareLayers({ ...compiled.paths[taken]!, manifest: compiled.manifest }, cpu, failing.inputs, tolerance, terminal), first = layers.find((l) => !l.comparison.ok);
+    const layers = await compareLayers({ ...ran, manifest: compiled.manifest }, loadOptionsOf(flags), failing.inputs, tolerance, terminal), first = layers.find((l) => !l.comparison.ok);
     if (first) {
       const nodes = first.nodes.map((o) => `'${o.node}' (${o.op})`).join(' + ') || first.kind;
       terminal.print(`first layer that differs from its definition: ${nodes}, kernel ${first.kernel}, value '${first.output}': ${formatComparison(first.comparison)}`);
