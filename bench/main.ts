@@ -16,9 +16,9 @@ import { packageRoot } from '../compiler/emit/runtime-files.js';
 import { findCompiler } from '../runtime/node/toolchain.js';
 import { failureOf, hasTool, runProcess } from '../test/support/processes.js';
 import { gpuSection, readResults as readGpuResults } from './cuda/results.js';
+import { environmentOf, type Environment } from '../test/support/python-environment.js';
 import { buildPeaks } from './peaks.js';
-import { environmentOf, type Environment } from './peers/environment.js';
-import { isPythonPeer, pythonPeers, type PythonPeerName } from './peers/index.js';
+import { isPythonPeer, pythonPeers, requirementsOf, type PythonPeerName } from './peers/index.js';
 import { absence, allRows, goalRows, quickRows } from './plan.js';
 import { dotPlot } from './dot-plot.js';
 import { svgPlot } from './plot.js';
@@ -72,7 +72,7 @@ async function measureApart(request: RowRequest): Promise<RowResult> {
 
 async function environments(peers: readonly PythonPeerName[]): Promise<Partial<Record<PythonPeerName, Environment>>> {
   const made: Partial<Record<PythonPeerName, Environment>> = {};
-  for (const peer of peers) made[peer] = await environmentOf(peer, flags.peersFolder, () => console.error(`installing ${pythonPeers[peer].title} (${pythonPeers[peer].licence}) in ${flags.peersFolder}`));
+  for (const peer of peers) made[peer] = await environmentOf(join(flags.peersFolder, peer), requirementsOf(peer), () => console.error(`installing ${pythonPeers[peer].title} (${pythonPeers[peer].licence}) in ${flags.peersFolder}`));
   return made;
 }
 

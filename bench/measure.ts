@@ -20,7 +20,7 @@ import { networkNamed } from './networks/index.js';
 import { measurePeaks } from './peaks.js';
 import { AS_TRAINED } from './plan.js';
 import { startPeer, type Job } from './peers/engine.js';
-import type { Environment } from './peers/environment.js';
+import type { Environment } from '../test/support/python-environment.js';
 import { isPythonPeer, type PythonPeerName } from './peers/index.js';
 import { countsOf, prune, type Counts } from './prune.js';
 import { threadsOf, type Measured, type OwnPeer, type PeerName, type RowKey, type RowResult } from './results.js';

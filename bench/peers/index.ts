@@ -1,4 +1,6 @@
 /** Other engines, from their Python wheels: bench/peers/run-<name>.py times one, <name>.txt pins what it needs. */
+import { join } from 'node:path';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
 
 export interface PythonPeer {
   /** As tables call it. */
@@ -22,6 +24,9 @@ export const pythonPeers = {
 
 export type PythonPeerName = keyof typeof pythonPeers;
 export const pythonPeerNames = Object.keys(pythonPeers) as PythonPeerName[];
+
+/** What a peer's environment holds, as pip reads it. */
+export const requirementsOf = (name: PythonPeerName): string => join(packageRoot(), 'bench', 'peers', `${name}.txt`);
 
 export const isPythonPeer = (name: string): name is PythonPeerName => Object.hasOwn(pythonPeers, name);
 export const mayPublish = (name: string): boolean => !isPythonPeer(name) || !('unpublished' in pythonPeers[name]);

@@ -7,8 +7,8 @@ import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { hasTool } from '../../test/support/processes.js';
 import { startPeer, type Job } from './engine.js';
-import { environmentOf } from './environment.js';
-import { isPythonPeer, mayPublish, pythonPeerNames } from './index.js';
+import { environmentOf } from '../../test/support/python-environment.js';
+import { isPythonPeer, mayPublish, pythonPeerNames, requirementsOf } from './index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spc-peers-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -50,8 +50,8 @@ test.skipIf(!able)(`what keeps a script from running is told: its own words, or 
 test('an environment is made once for what is pinned', async () => {
   const home = join(folder, 'tvm'), installs: string[] = [];
   mkdirSync(home);
-  writeFileSync(join(home, 'requirements.sha256'), createHash('sha256').update(readFileSync(join(packageRoot(), 'bench', 'peers', 'tvm.txt'))).digest('hex'));
-  expect(await environmentOf('tvm', folder, () => installs.push('tvm'))).toEqual({ python: join(home, 'bin', 'python') });
+  writeFileSync(join(home, 'requirements.sha256'), createHash('sha256').update(readFileSync(requirementsOf('tvm'))).digest('hex'));
+  expect(await environmentOf(home, requirementsOf('tvm'), () => installs.push('tvm'))).toEqual({ python: join(home, 'bin', 'python') });
   expect(installs).toEqual([]);
 });
 
@@ -59,7 +59,7 @@ test('every peer has its script, and all that it needs is pinned', () => {
   for (const name of pythonPeerNames) {
     const file = (f: string): string => join(packageRoot(), 'bench', 'peers', f);
     expect(existsSync(file(`run-${name}.py`))).toBe(true);
-    const lines = readFileSync(file(`${name}.txt`), 'utf8').split('\n').filter((l) => l !== '' && !l.startsWith('#'));
+    const lines = readFileSync(requirementsOf(name), 'utf8').split('\n').filter((l) => l !== '' && !l.startsWith('#'));
     expect(lines.filter((l) => !/^[\w.-]+==[\w.]+$/.test(l))).toEqual([]);
     expect(lines.length).toBeGreaterThan(2);
   }

@@ -9,7 +9,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Target } from '../../backends/types.js';
 import { layoutCandidates } from '../../passes/select-layout/index.js';
-import { cacheFolder } from '../../runtime/node/build-library.js';
+import { cacheFolder } from '../../runtime/node/cache-folder.js';
 import { findCompiler } from '../../runtime/node/toolchain.js';
 import type { LoadedModel } from '../../runtime/node/load.js';
 import { SpcError } from '../diagnostics/diagnostic.js';

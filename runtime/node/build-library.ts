@@ -3,11 +3,12 @@
  * is made from (sources, headers, weights, flags, compiler version).
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, homedir, tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import type { Manifest } from '../../compiler/manifest.js';
+import { cacheFolder } from './cache-folder.js';
 import { runTool, toolchainFor, type Compiler, type Device, type Ran } from './toolchain.js';
 
 export interface BuildOptions {
@@ -24,27 +25,6 @@ export interface BuildOptions {
 }
 
 const libraryExtension = process.platform === 'win32' ? '.dll' : process.platform === 'darwin' ? '.dylib' : '.so';
-
-function defaultCacheDir(): string {
-  const env = process.env;
-  if (env['SPC_CACHE_DIR']) return env['SPC_CACHE_DIR'];
-  if (process.platform === 'win32') return join(env['LOCALAPPDATA'] ?? join(homedir(), 'AppData', 'Local'), 'spc');
-  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'spc');
-  return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'spc');
-}
-
-/** The folder for what is made once and kept, made where it does not exist. @param wanted instead of the system's */
-export function cacheFolder(wanted = defaultCacheDir()): string {
-  try {
-    mkdirSync(wanted, { recursive: true });
-    return wanted;
-  } catch {
-    // A read-only home: the library is then built anew for every user session, nothing else changes.
-    const fallback = join(tmpdir(), `spc-${process.getuid?.() ?? 'user'}`);
-    mkdirSync(fallback, { recursive: true });
-    return fallback;
-  }
-}
 
 /** @returns path of the shared library */
 export async function buildLibrary(folder: string, parts: Pick<Manifest, 'name' | 'target' | 'sources' | 'compileFlags' | 'paths'>,

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { emulationFlags } from '../../backends/cuda/project.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import type { Manifest } from '../../compiler/manifest.js';
+import { nvccCommands } from './nvcc.js';
 
 /** What runs the kernels of a model for a GPU: one that is there, or the CPU in its place, slow but the same kernels. */
 export const devices = ['gpu', 'emulator'] as const;
@@ -45,7 +46,7 @@ export const findCompiler = (wanted?: string): Promise<Compiler | undefined> => 
 /** The first C++ compiler that answers, or undefined. */
 export const findCxx = (wanted?: string): Promise<Compiler | undefined> => firstOf(wanted ? [wanted] : process.env['CXX'] ? [process.env['CXX']] : ['c++', 'g++', 'clang++']);
 /** NVIDIA's compiler, or undefined. */
-export const findNvcc = (wanted?: string): Promise<Compiler | undefined> => firstOf([wanted ?? process.env['SPC_NVCC'] ?? 'nvcc']);
+export const findNvcc = (wanted?: string): Promise<Compiler | undefined> => firstOf(wanted ? [wanted] : nvccCommands());
 
 const missing = (code: string, message: string, hint: string): SpcError => new SpcError([{ code, severity: 'error', message, hint }]);
 
@@ -66,7 +67,7 @@ export async function toolchainFor({ target }: Pick<Manifest, 'target'>, options
       }
       const compiler = await findNvcc(options.compiler), gpu = await runTool('nvidia-smi', ['-L']);
       if (!gpu.ok) throw missing('SPC5508', 'no GPU was found: nvidia-smi does not answer', 'use --device=emulator to run the same kernels on the CPU, slowly; or --target=cpu');
-      if (!compiler) throw missing('SPC5501', 'nvcc was not found', 'install the CUDA toolkit, name nvcc with the environment variable SPC_NVCC, or use --device=emulator');
+      if (!compiler) throw missing('SPC5501', `nvcc was not found (tried ${options.compiler ?? nvccCommands().join(', ')})`, 'install the CUDA toolkit or NVIDIA\'s wheels (`spc doctor` says how), name nvcc with the environment variable SPC_NVCC, or use --device=emulator');
       return { compiler, flags: (own) => [...own, '-Xcompiler', shared.join(',')], link: ['-shared'] };
     }
     default: throw missing('SPC5505', `the model was compiled for target '${target}', which cannot be run here`, 'compile it with --target=cpu or --target=cuda');

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -175,8 +175,17 @@ test('ops, targets, passes and doctor', () => {
   expect(json<{ targets: { name: string }[] }>(spc(['targets', '--json'])).targets.map((t) => t.name)).toEqual(['cpu', 'cuda', 'fpga']);
   expect(json<{ passes: { name: string }[] }>(spc(['passes', '--json'])).passes.length).toBeGreaterThan(3);
   // Nothing on the path: still an answer, and no failure.
-  const bare = spc(['doctor', '--json'], { env: { PATH: w.path('no-programs'), CC: '' } });
-  expect([bare.code, json<{ tools: { name: string; found: string | null }[] }>(bare).tools.find((t) => t.name === 'C compiler')?.found]).toEqual([0, null]);
+  const doctor = (env: Readonly<Record<string, string>>): { readonly name: string; readonly found: string | null; readonly hint?: string }[] => {
+    const r = spc(['doctor', '--json'], { env: { PATH: w.path('no-programs'), CC: '', ...cache, ...env } });
+    expect(r.code, r.stderr).toBe(0);
+    return json<{ tools: { name: string; found: string | null; hint?: string }[] }>(r).tools;
+  };
+  const bare = doctor({ SPC_NVCC: '' });
+  expect(bare.find((t) => t.name === 'C compiler')?.found).toBeNull();
+  expect(bare.find((t) => t.name === 'nvcc')).toMatchObject({ found: null, hint: expect.stringMatching(/pip install nvidia-cuda-nvcc .*SPC_NVCC=/) });
+  const nvcc = w.file('my-nvcc', '#!/bin/sh\necho "Cuda compilation tools, release 13.5"\n');
+  chmodSync(nvcc, 0o755);
+  expect(doctor({ SPC_NVCC: nvcc }).find((t) => t.name === 'nvcc')?.found).toBe(`${nvcc}: Cuda compilation tools, release 13.5`);
 });
 
 test('help for every verb, version, and colours only where wanted', () => {

@@ -1,4 +1,4 @@
-/** What NVIDIA's compiler makes of the kernels for tensor cores: registers, spills, instructions. Skipped where nvcc is not installed (SPC_NVCC names it). */
+/** What NVIDIA's compiler makes of the kernels for tensor cores: registers, spills, instructions. Skipped where nvcc is not installed (`npm run nvcc` installs it). */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';

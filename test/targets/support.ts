@@ -10,6 +10,7 @@ import { denseTensor, newArray, tensorBytes, type DenseTensor, type Tensor } fro
 import { dtypes } from '../../compiler/ir/dtype.js';
 import type { EmitOptions, EmittedFiles, Target } from '../../backends/types.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
+import { nvccCommands } from '../../runtime/node/nvcc.js';
 import { hasTool } from '../support/processes.js';
 
 export interface Outcome { readonly status: number | null; readonly signal: string | null; readonly stdout: string; readonly stderr: string }
@@ -25,7 +26,7 @@ export function mustExec(command: string, args: readonly string[], options: { cw
 }
 
 export const hasGxx = hasTool('g++') && hasTool('gcc');
-export const nvcc = process.env['SPC_NVCC'] ?? 'nvcc';
+export const nvcc = nvccCommands().find(hasTool) ?? 'nvcc';
 export const hasNvcc = hasTool(nvcc);
 
 /** A new folder under the system's temporary one; `dispose` removes it. */
