@@ -180,7 +180,7 @@ function pathFiles({ plan, isa }: CpuPath, c: PathContext, options: EmitOptions)
   else if (options.weights !== 'file') w.line(`extern const unsigned char ${c.model}_weights[];`);
   if (!split) for (const k of kernels) w.line(k);
   plan.steps.forEach((s, i) => { for (const e of emitted[i]!.phases) if (isParallel(s, e.phase)) w.line(taskFunction(s, e)); });
-  w.line(infoTables(plan, c.model, {
+  w.line(infoTables(plan, name, {
     contextBytes: `(sizeof(struct spc_context) + ${plan.alignment - 1}) / ${plan.alignment} * ${plan.alignment} + ${c.arenaBytes}`,
     weightsBytes: c.weightsBytes,
   }));

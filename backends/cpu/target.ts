@@ -45,12 +45,6 @@ export function cpuTarget(cpu: CpuName): Target {
 /** Each instruction set once, the best first. */
 const pathsOf = (cpus: readonly CpuName[]): Isa[] => [...new Set(cpus.map(isaOf))].sort((a, b) => b.lanes - a.lanes || Number(b.dot4) - Number(a.dot4));
 
-/** Which of several paths this machine takes: the best that it has, or the last. */
-export function runningPath(cpus: readonly CpuName[]): { readonly cpu: CpuName; readonly path: number } {
-  const paths = pathsOf(cpus), own = nativeIsa(), found = paths.findIndex((isa) => isa.lanes <= own.lanes && (own.dot4 || !isa.dot4)), path = found < 0 ? paths.length - 1 : found;
-  return { cpu: paths[path]!.name, path };
-}
-
 /**
  * One library for several instruction sets: the widest that the processor has is taken when a model is created.
  * @throws SpcError SPC6002 where they cannot be in one library

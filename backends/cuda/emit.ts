@@ -100,8 +100,6 @@ interface CudaPath {
 interface PathOptions {
   /** What its symbols and files begin with. */
   readonly name: string;
-  /** Of the model that it belongs to. */
-  readonly model: string;
   readonly top: string;
   /** Header with the declarations of what it defines. */
   readonly header: string;
@@ -109,7 +107,7 @@ interface PathOptions {
   readonly binary?: { readonly bytes: number; readonly offsets: readonly number[] };
 }
 
-function pathFiles({ plan }: CudaPath, { name, model, top, header, binary }: PathOptions): ReadonlyMap<string, string> {
+function pathFiles({ plan }: CudaPath, { name, top, header, binary }: PathOptions): ReadonlyMap<string, string> {
   const kernels = plan.steps.map((s) => cudaKernels(s.kernel, name, !worksInPlace(s)));
   const { blob, offsets: [own] } = binary ? { blob: undefined, offsets: [binary.offsets] } : weightsBlob([plan]), embeds = !binary && plan.constants.length > 0;
   const source = [
@@ -120,7 +118,7 @@ function pathFiles({ plan }: CudaPath, { name, model, top, header, binary }: Pat
     ...(embeds ? [`#include "${name}_weights.h"`] : []),
     '',
     ...plan.steps.map((s, i) => commentBlock(s.kernel.doc) + kernels[i]!.map((k) => k.text).join('\n')),
-    infoTables(plan, model, { contextBytes: 'sizeof(struct spc_context)', weightsBytes: binary?.bytes ?? 0 }),
+    infoTables(plan, name, { contextBytes: 'sizeof(struct spc_context)', weightsBytes: binary?.bytes ?? 0 }),
     hostFunctions(plan, name, kernels, { embedded: !binary, bytes: binary?.bytes ?? blob!.length, offsets: own! }),
   ];
   const constants = plan.constants.map((c) => cArray(`${name}_w_${c.name}`, c)).join('\n');
@@ -142,7 +140,7 @@ export function emitCuda(paths: readonly CudaPath[], options: EmitOptions): Emit
   const own = paths.map(({ arch }) => ({ arch, name: several ? pathName(name, arch) : name }));
   paths.forEach((path, i) => {
     const written = pathFiles(path, {
-      name: own[i]!.name, model: name, top: several ? fileHead(path.plan, `${name} for ${path.arch}`, options.header) : top, header: several ? `${name}_paths.h` : `${name}.h`,
+      name: own[i]!.name, top: several ? fileHead(path.plan, `${name} for ${path.arch}`, options.header) : top, header: several ? `${name}_paths.h` : `${name}.h`,
       ...(binary ? { binary: { bytes: binary.blob.length, offsets: binary.offsets[i]! } } : {}),
     });
     for (const [file, text] of written) files.set(file, text);

@@ -47,7 +47,7 @@ typedef struct {
 
 typedef struct {
   int32_t abi_version;
-  const char *name;
+  const char *name;      /* of the model; with _ARCH, where it has code for several architectures, the one that this machine takes */
   int32_t input_count, output_count;
   const spc_tensor_info *inputs, *outputs;
   size_t context_bytes;  /* memory that create needs, working memory included */

@@ -26,6 +26,8 @@ export interface NativeModel {
   /** An exported function, by its C prototype. */
   func(prototype: string): (...args: unknown[]) => unknown;
   readonly context: bigint;
+  /** Of the model, or of the path that this machine takes where it has several (`pathName`). */
+  readonly name: string;
   readonly stepNames: readonly string[];
   /** Seconds a layer since creation, where asked for; the same array all the time. */
   readonly profile: Float64Array | undefined;
@@ -56,7 +58,7 @@ export function openNativeModel(library: string, name: string, options: NativeOp
     threads: 'int32_t', parallel_for: pointer, parallel_user: pointer, weights: pointer, weights_bytes: 'size_t', profile: pointer,
   });
   const info = koffi.decode(lib.func(`${name}_info`, pointer, [])(), infoType) as {
-    abi_version: number; alignment: number; weights_bytes: number; step_count: number; step_names: bigint;
+    abi_version: number; name: string; alignment: number; weights_bytes: number; step_count: number; step_names: bigint;
   };
   if (info.abi_version !== ABI_VERSION) {
     throw problem('SPC5503', `${library} has ABI version ${info.abi_version}, this spc knows ${ABI_VERSION}`, 'compile the model again with this version of spc');
@@ -93,6 +95,7 @@ export function openNativeModel(library: string, name: string, options: NativeOp
     symbol: (s) => lib.symbol(s) as bigint,
     func: (prototype) => lib.func(prototype) as (...args: unknown[]) => unknown,
     context,
+    name: info.name,
     stepNames: info.step_count > 0 ? (koffi.decode(info.step_names, 'char *', info.step_count) as string[]) : [],
     profile: keep.profile,
     dispose() {

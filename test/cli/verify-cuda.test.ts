@@ -1,10 +1,13 @@
 /** `spc verify --target=cuda`: where a wrong answer comes from, found on the same device. */
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isas } from '../../backends/cpu/isa.js';
+import { nativeIsa } from '../../backends/cpu/target.js';
 import { precisions } from '../../backends/cuda/target.js';
 import { bisectPasses, compareLayers } from '../../compiler/cli/bisect.js';
+import { loadFiles } from '../../compiler/cli/source.js';
 import { createTerminal } from '../../compiler/cli/terminal.js';
-import { compileModel } from '../../compiler/driver.js';
+import { compileModel, type CompileResult } from '../../compiler/driver.js';
 import { randomInputs, randomTensor } from '../../compiler/io/random.js';
 import { tensorOf, toNumbers } from '../../compiler/ir/tensor.js';
 import { valueOf } from '../../compiler/ir/types.js';
@@ -36,6 +39,18 @@ const bytes = onnxModel({
 const layouts = { first: 'gemm', middle: 'gemm', last: 'rows' };
 
 describe.skipIf(!hasGxx)('layers', () => {
+  test('a library with several paths tells which one this machine takes', async () => {
+    const options = { name: 'net' }, terminal = createTerminal({ quiet: true });
+    const taken = async (files: CompileResult['files']): Promise<string> => {
+      const model = await loadFiles(files, { device: 'emulator' }, terminal);
+      model.dispose();
+      return model.native.name;
+    };
+    expect(await taken(compileModel({ bytes }, { ...options, target: 'cuda', gpuArch: ['sm_80', 'sm_90a'] }).files)).toBe('net_sm_90a');
+    expect(await taken(compileModel({ bytes }, { ...options, target: 'cuda', gpuArch: ['sm_80'] }).files)).toBe('net');
+    expect(await taken(compileModel({ bytes }, { ...options, cpu: ['generic', 'x86-64-v3'] }).files)).toBe(nativeIsa().lanes >= isas['x86-64-v3'].lanes ? 'net_x86_64_v3' : 'net_generic');
+  }, 120_000);
+
   test.each(precisions)('%s: each agrees with its definition', async (precision) => {
     const c = compileModel({ bytes, name: 'net' }, { target: 'cuda', precision, ...(precision === 'fp32' ? {} : { layouts }) });
     const inputs = randomInputs(c.imported.inputs.map((id) => ({ name: valueOf(c.imported, id).name, ...valueOf(c.imported, id).type })), 1);
@@ -46,13 +61,13 @@ describe.skipIf(!hasGxx)('layers', () => {
     if (precision === 'bf16') expect(middle!.comparison.maxAbs).toBeGreaterThan(1e-3);
   }, 120_000);
 
-  test('a compiler that computes something else is caught, with the layer at fault', () => {
+  test.each([['sm_80'], ['sm_80,sm_90a']])('for %s: a compiler that computes something else is caught, with the layer at fault', (archs) => {
     const model = w.file('net.onnx', bytes), evil = w.file('evil-c++', `#!/bin/sh
-for a in "$@"; do case "$a" in */net.cu) sed -i 's/spc_max(\\(.*\\), 0\\.0f)/spc_max(\\1, 1.0f)/' "$a";; esac; done
+for a in "$@"; do case "$a" in */net.cu|*/net_sm_90a.cu) sed -i 's/spc_max(\\(.*\\), 0\\.0f)/spc_max(\\1, 1.0f)/' "$a";; esac; done
 exec c++ "$@"
 `);
     chmodSync(evil, 0o755);
-    const r = spc(['verify', model, '--target', 'cuda', '--device', 'emulator', '--layout', 'middle=gemm', '--json'], { env: { CXX: evil, SPC_CACHE_DIR: w.path('evil-cache') } });
+    const r = spc(['verify', model, '--target', 'cuda', '--device', 'emulator', '--gpu-arch', archs, '--layout', 'middle=gemm', '--json'], { env: { CXX: evil, SPC_CACHE_DIR: w.path('evil-cache') } });
     const d = JSON.parse(r.stdout) as { ok: boolean; fault: { pass: unknown; layer: { nodes: { node: string }[]; kernel: string } } };
     expect([r.code, d.ok, d.fault.pass], r.stderr).toEqual([1, false, null]);
     expect([d.fault.layer.nodes.map((n) => n.node), d.fault.layer.kernel]).toEqual([['middle', 'clamp'], expect.stringMatching(/^gemm/)]);

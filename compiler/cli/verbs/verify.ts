@@ -1,7 +1,7 @@
 /** `spc verify`: compiled code against the reference evaluator and ONNX Runtime; on a difference, the layer or pass at fault. */
-import { runningPath } from '../../../backends/cpu/target.js';
 import { pipelineFor } from '../../../passes/pipeline.js';
 import { SpcError } from '../../diagnostics/diagnostic.js';
+import { pathName } from '../../emit/writer.js';
 import { evaluateGraph } from '../../kir/evaluate.js';
 import { readInputs, type InputPort } from '../../io/inputs.js';
 import { type DenseTensor, type Tensor } from '../../ir/tensor.js';
@@ -77,7 +77,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   let fault: Record<string, unknown> | undefined;
   if (failing) {
     // of several paths in one library, the one that ran
-    const ran = compiled.paths.length === 1 ? compiled.paths[0]! : compiled.paths[runningPath(flags.cpu ?? ['native']).path]!;
+    const ran = compiled.paths[compiled.manifest.paths?.findIndex((p) => pathName(compiled.manifest.name, p.arch) === model.native.name) ?? 0]!;
     const pass = bisectPasses(imported, pipelineFor(ran.target), failing.inputs, failing.expected, tolerance);
     if (pass) terminal.print(`the pass '${pass.pass}' changes output '${pass.output}': ${formatComparison(pass.comparison)}`);
     const layers = await compareLayers({ ...ran, manifest: compiled.manifest }, loadOptionsOf(flags), failing.inputs, tolerance, terminal), first = layers.find((l) => !l.comparison.ok);
