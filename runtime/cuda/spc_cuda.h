@@ -28,12 +28,13 @@
 #define SPC_DEVICE static __device__ __forceinline__
 #define SPC_MEMBER __device__ __forceinline__
 #define SPC_UNROLL _Pragma("unroll")
+#define SPC_ROLL _Pragma("unroll 1")
 /* SPC_LAUNCH(kernel, blocks, threads, bytes of dynamic shared memory, stream, arguments...) */
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
 /* Lets a kernel have so many bytes of dynamic shared memory; SPC_ERROR_DEVICE where it was built for no architecture that fits the device. */
 #define SPC_PREPARE(kernel, shared) spc_dev_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared))
-/* Declares the dynamic shared memory of a kernel as `unsigned char *name`. */
-#define SPC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+/* Declares the dynamic shared memory of a kernel as `unsigned char *name`; what descriptors of warpgroups name is aligned to 1024 bytes. */
+#define SPC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
 
 /* The value of lane (own lane xor mask). All 32 lanes must take part. */
 template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
@@ -64,6 +65,7 @@ static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cuda
 #define SPC_DEVICE static inline
 #define SPC_MEMBER inline
 #define SPC_UNROLL
+#define SPC_ROLL
 #define SPC_LAUNCH(kernel, grid, block, shared, stream, ...) \
   spc_emu::submit(stream, spc_emu::bound(&spc_emu::launch, dim3(grid), dim3(block), shared, spc_emu::bound(kernel, __VA_ARGS__)))
 #define SPC_PREPARE(kernel, shared) ((void)(kernel), SPC_OK)
@@ -104,6 +106,7 @@ static inline spc_status spc_dev_launch_status(void) { return SPC_OK; }
 #include "spc_ptx.h"
 #else
 #include "spc_emu_ptx.h"
+#include "spc_emu_wgmma.h"
 #endif
 
 /* Index of this thread in a one-dimensional grid, and the grid's size: the start and the step of a grid-stride loop. */

@@ -88,6 +88,7 @@ struct Thread {
   int line = 0;
   std::vector<Copy> copies;              /* begun since the last group */
   std::vector<std::vector<Copy>> groups; /* not yet waited for, the oldest first */
+  std::vector<unsigned char *> written;  /* 16 bytes of shared memory each, since the last fence.proxy.async */
 };
 
 /* A stack on which threads run: one after the other as long as none of them waits. */
@@ -96,11 +97,39 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
 };
 
-struct Warp {
-  unsigned alive = 0, arrived = 0, generation = 0;
+/* Where lanes meet, again and again. */
+struct Rendezvous {
+  unsigned arrived = 0, generation = 0;
   int operation = 0;
+};
+
+struct Warp : Rendezvous {
+  unsigned alive = 0;
   uint32_t in[kWarpSize][kCollectiveWords], out[kWarpSize][kCollectiveWords];
   std::vector<unsigned> start_order; /* threads not yet started, last first */
+};
+
+/* A product of four warps that is under way: what its lanes brought, and what it will have read when it is waited for. */
+struct Product {
+  int n = 0;
+  uint64_t descriptor = 0;
+  std::vector<unsigned char> b; /* n rows of B */
+  struct Lane {
+    float *sums;
+    const uint4 *a;
+    const uint32_t *e;
+    uint4 a_then;
+    uint32_t e_then;
+    std::vector<float> results;
+  } lanes[4 * kWarpSize] = {};
+};
+
+/* Four consecutive warps that multiply together (spc_emu_wgmma.h). */
+struct Warpgroup : Rendezvous {
+  bool fenced = false;
+  Product next;
+  std::vector<Product> open;                /* begun since the last group */
+  std::vector<std::vector<Product>> groups; /* not yet waited for, the oldest first */
 };
 
 struct Statistics {
@@ -115,10 +144,12 @@ struct Launch {
   std::function<void()> kernel;
   std::vector<Thread> threads;
   std::vector<Warp> warps;
+  std::vector<Warpgroup> warpgroups;
   unsigned alive = 0, barrier_arrived = 0, barrier_generation = 0;
   int barrier_line = 0;
   unsigned char *shared = nullptr;
   size_t shared_bytes = 0;
+  std::vector<unsigned char> shared_async; /* as the asynchronous proxy sees it: what fences have published */
   Thread *current = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber *> idle;
@@ -202,29 +233,35 @@ inline void barrier(int line) {
   else wait_for(&l->barrier_generation, seen, "__syncthreads", line);
 }
 
+/* Waits for `lanes` lanes, of which the last runs compute(). `operation` names what they meet for: lanes that meet for different things have diverged. */
+template <class Compute> inline void meet(Rendezvous &r, unsigned lanes, int operation, const char *what, int line, Compute compute) {
+  Thread *t = current_launch()->current;
+  t->line = line;
+  if (r.arrived == 0) r.operation = operation;
+  else if (r.operation != operation) fail("lanes of one warp are in different collectives", t);
+  const unsigned seen = r.generation;
+  if (++r.arrived == lanes) {
+    statistics().collectives++;
+    r.arrived = 0;
+    r.generation++;
+    compute();
+  } else {
+    wait_for(&r.generation, seen, what, line);
+  }
+}
+
 /*
  * Rendezvous of all 32 lanes of a warp. Each brings `in_words` words; the last to arrive runs compute(warp), which fills
- * warp.out from warp.in. `operation` names the collective: lanes that meet in different ones have diverged.
+ * warp.out from warp.in.
  */
 template <class Compute>
 inline void collective(int operation, const uint32_t *in, int in_words, uint32_t *out, int out_words, int line, Compute compute) {
   Launch *l = current_launch();
   Thread *t = l->current;
   Warp &w = l->warps[t->warp];
-  t->line = line;
   if (w.alive != kWarpSize) fail("warp collective with lanes missing", t);
-  if (w.arrived == 0) w.operation = operation;
-  else if (w.operation != operation) fail("lanes of one warp are in different collectives", t);
   for (int i = 0; i < in_words; i++) w.in[t->lane][i] = in[i];
-  const unsigned seen = w.generation;
-  if (++w.arrived == kWarpSize) {
-    statistics().collectives++;
-    w.arrived = 0;
-    w.generation++;
-    compute(w);
-  } else {
-    wait_for(&w.generation, seen, "warp collective", line);
-  }
+  meet(w, kWarpSize, operation, "warp collective", line, [&] { compute(w); });
   for (int i = 0; i < out_words; i++) out[i] = w.out[t->lane][i];
 }
 
@@ -304,9 +341,12 @@ inline void run_block(Launch *l, std::mt19937 &random) {
   const unsigned count = l->block_size.x * l->block_size.y * l->block_size.z, warps = (count + kWarpSize - 1) / kWarpSize;
   l->threads.assign(count, Thread());
   l->warps.assign(warps, Warp());
+  l->warpgroups.clear();
+  l->warpgroups.resize(warps / 4);
   l->alive = count;
   l->barrier_arrived = 0;
   if (l->shared_bytes) memset(l->shared, 0xFF, l->shared_bytes);
+  l->shared_async.assign(l->shared_bytes, 0xFF);
   for (unsigned i = count; i-- > 0;) {
     Thread &t = l->threads[i];
     t.index = dim3(i % l->block_size.x, i / l->block_size.x % l->block_size.y, i / (l->block_size.x * l->block_size.y));
@@ -338,8 +378,8 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, std::function<voi
   l.kernel = std::move(kernel);
   l.shared_bytes = shared_bytes;
   if (block.x * block.y * block.z > 1024) fail("more than 1024 threads in a block", nullptr);
-  std::vector<unsigned char> memory(shared_bytes + 128);
-  l.shared = (unsigned char *)(((uintptr_t)memory.data() + 127) & ~(uintptr_t)127);
+  std::vector<unsigned char> memory(shared_bytes + 1024);
+  l.shared = (unsigned char *)(((uintptr_t)memory.data() + 1023) & ~(uintptr_t)1023);
   std::mt19937 random(seed());
   std::vector<unsigned> order((size_t)grid.x * grid.y * grid.z);
   for (size_t i = 0; i < order.size(); i++) order[i] = (unsigned)i;

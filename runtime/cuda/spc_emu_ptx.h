@@ -40,9 +40,18 @@ inline void copy_commit() {
 inline void copy_wait(size_t left) {
   Thread *t = current_launch()->current;
   while (t->groups.size() > left) {
-    for (const Copy &c : t->groups.front()) memcpy(c.to, c.bytes, 16);
+    for (const Copy &c : t->groups.front()) {
+      memcpy(c.to, c.bytes, 16);
+      t->written.push_back(c.to);
+    }
     t->groups.erase(t->groups.begin());
   }
+}
+
+inline void shared_store16(void *shared, uint4 v) {
+  unsigned char *to = check_shared(shared, 16, "shared store");
+  memcpy(to, &v, 16);
+  current_launch()->current->written.push_back(to);
 }
 
 inline uint64_t address_of(const uint32_t *words) { return words[0] | (uint64_t)words[1] << 32; }
@@ -97,28 +106,38 @@ template <> struct Numbers<spc_tf32> {
   static float at(const uint16_t *row, int k) { return spc_bits_to_f32(((uint32_t)row[2 * k + 1] << 16 | row[2 * k]) & 0xFFFFE000u); }
 };
 
-/* in: d[4], a[4], b[4], e. @param selector of the metadata, or -1 where A is dense; @param half of B where A is dense */
-template <class Element> inline void mma(Warp &w, int selector, int half) {
-  const bool sparse = selector >= 0;
-  const int halves = sparse ? 32 : 16, depth = halves / Numbers<Element>::halves;
-  uint16_t a[16][32] = {}, b[8][32] = {};
-  statistics().products++;
+/*
+ * 16 rows of A from the registers of a warp: registers(lane) are its four, places(lane) the metadata where A is sparse.
+ * @param selector of the metadata, or -1 where A is dense
+ */
+template <class Registers, class Places> inline void spread_rows(uint16_t (&a)[16][32], int selector, Registers registers, Places places) {
   for (int lane = 0; lane < 32; lane++) {
     const int g = lane / 4, t = lane % 4;
     for (int r = 0; r < 4; r++) {
       for (int i = 0; i < 2; i++) {
         const int row = g + 8 * (r % 2), column = 2 * t + i + 8 * (r / 2), group = column / 2;
         int at = column;
-        if (sparse) {
-          const uint32_t e = w.in[4 * g + 2 * selector + group / 4][12], nibble = e >> (16 * (r % 2) + 4 * (group % 4)) & 15u;
-          if ((nibble & 3u) >= nibble >> 2) fail("mma.sp: metadata is not ordered", &current_launch()->threads[0]);
+        if (selector >= 0) {
+          const uint32_t nibble = places(4 * g + 2 * selector + group / 4) >> (16 * (r % 2) + 4 * (group % 4)) & 15u;
+          if ((nibble & 3u) >= nibble >> 2) fail("sparse product: metadata is not ordered", &current_launch()->threads[0]);
           at = 4 * group + (int)(column % 2 ? nibble >> 2 : nibble & 3u);
         }
-        a[row][at] = half_of(w.in[lane][4 + r], i);
-        if (sparse || r < 2) b[g][8 * r + 2 * t + i] = half_of(w.in[lane][8 + r + (sparse ? 0 : 2 * half)], i);
+        a[row][at] = half_of(registers(lane)[r], i);
       }
     }
   }
+}
+
+/* in: d[4], a[4], b[4], e. @param selector of the metadata, or -1 where A is dense; @param half of B where A is dense */
+template <class Element> inline void mma(Warp &w, int selector, int half) {
+  const bool sparse = selector >= 0;
+  const int halves = sparse ? 32 : 16, depth = halves / Numbers<Element>::halves;
+  uint16_t a[16][32] = {}, b[8][32] = {};
+  statistics().products++;
+  spread_rows(a, selector, [&](int lane) { return w.in[lane] + 4; }, [&](int lane) { return w.in[lane][12]; });
+  for (int lane = 0; lane < 32; lane++)
+    for (int r = 0; r < (sparse ? 4 : 2); r++)
+      for (int i = 0; i < 2; i++) b[lane / 4][8 * r + 2 * (lane % 4) + i] = half_of(w.in[lane][8 + r + (sparse ? 0 : 2 * half)], i);
   for (int lane = 0; lane < 32; lane++) {
     for (int c = 0; c < 4; c++) {
       const int row = lane / 4 + 8 * (c / 2), column = 2 * (lane % 4) + c % 2;
@@ -152,6 +171,7 @@ SPC_DEVICE uint32_t spc_shared_load4(const void *shared) {
   spc_emu::shared_load(shared, v, 0);
   return v[0];
 }
+SPC_DEVICE void spc_shared_store16(void *shared, uint4 v) { spc_emu::shared_store16(shared, v); }
 SPC_DEVICE uint4 spc_stream_load16(const void *global) {
   if ((uintptr_t)global % 16) spc_emu::fail("misaligned load of 16 bytes", spc_emu::current_launch()->current);
   return *(const uint4 *)global;

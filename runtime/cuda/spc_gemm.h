@@ -130,6 +130,7 @@ template <class Form> struct spc_groups {
   SPC_MEMBER int begin() const { return 0; }
   SPC_MEMBER int end() const { return blocks; }
   SPC_MEMBER const unsigned char *tile(int row, int block) const { return tiles + (((size_t)blockIdx.z * blocks + block) * rows + (row < rows ? row : rows - 1)) * Form::tile_bytes; }
+  SPC_MEMBER typename Form::part stream(int row, int block, int lane) const { return Form::stream(tile(row, block), lane); }
   template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const { spc_copy16(shared + 16 * chunk, tile(row, block) + 16 * chunk, true); }
   template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
 };
@@ -161,7 +162,7 @@ template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(vo
     const typename Memory::stored *p = at(i);
     chunk.element[i] = Element::from(p ? Memory::to(*p) : 0.0f);
   }
-  *(uint4 *)shared = chunk.all;
+  spc_shared_store16(shared, chunk.all);
 }
 
 /* Copies of 16 bytes do where memory has the very elements that are multiplied, whole chunks of them at a place. */
@@ -187,6 +188,7 @@ template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_ro
 /* Columns of a matrix x[K][N]: gathered one element at a time. */
 template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_columns {
   typedef typename Memory::stored stored;
+  static constexpr bool aligned = false;
   const stored *x;
   struct column {
     const stored *top;
@@ -237,24 +239,82 @@ template <int N, int PITCH> struct spc_share {
 /* ---- the product ---- */
 
 /**
+ * How a block of threads divides BM rows of w and BN columns among its warps: what all kernels with a ring of parts in shared memory do alike.
+ * @tparam WARPS_M, WARPS_N warps along rows of w and along columns
+ * @tparam RING_BYTES of the ring, where sums lie on their way out
+ */
+template <class Element, int BM, int BN, int WARPS_M, int WARPS_N, int RING_BYTES> struct spc_tiling {
+  static constexpr int threads = 32 * WARPS_M * WARPS_N, MI = BM / WARPS_M / 16, NI = BN / WARPS_N / 8;
+  /* Sums on their way out are f32, so many columns at a time as there is room for. */
+  static constexpr int pitch = BM + 4, wanted = RING_BYTES / (pitch * 4) / (8 * WARPS_N) * (8 * WARPS_N);
+  static constexpr int drain = wanted < 8 * WARPS_N ? 8 * WARPS_N : wanted > BN ? BN : wanted;
+  static constexpr int shared_bytes = RING_BYTES > drain * pitch * 4 ? RING_BYTES : drain * pitch * 4;
+  static_assert(BM % (16 * WARPS_M) == 0 && BN % (8 * WARPS_N) == 0, "warps take whole tiles");
+  static_assert(BN * 8 % threads == 0, "threads copy equally many chunks of columns");
+  static constexpr int chunks = BN * 8 / threads;
+
+  /* The columns of which this thread copies chunks. */
+  template <class Source> SPC_DEVICE typename Source::column own_column(const Source &source, int i) { return source.at((int)blockIdx.x * BN + ((int)threadIdx.x + i * threads) / 8); }
+  template <class Source> SPC_DEVICE void own_columns(typename Source::column (&columns)[chunks], const Source &source) {
+    SPC_UNROLL
+    for (int i = 0; i < chunks; i++) columns[i] = own_column(source, i);
+  }
+  /* Starts copying the 128 bytes of every column that one block of w is multiplied with. */
+  template <class Weights, class Source>
+  SPC_DEVICE void copy_columns(unsigned char *part, const Weights &weights, const Source &source, const typename Source::column (&columns)[chunks], int block) {
+    const auto copy = [&](int i, typename Source::column column) {
+      const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
+      source.copy(part + row * 128 + (chunk ^ (row & 7)) * 16, column, weights.template column<Element>(block, chunk));
+    };
+    if (Source::aligned) {
+      SPC_UNROLL
+      for (int i = 0; i < chunks; i++) copy(i, columns[i]);
+    } else {
+      SPC_ROLL
+      for (int i = 0; i < chunks; i++) copy(i, own_column(source, i));
+    }
+  }
+
+  /* Sums go through shared memory, so that neighbouring threads store neighbouring rows of w. */
+  template <class Store> SPC_DEVICE void drain_sums(float *sheet, const float (&sums)[MI][NI][4], int warp_m, int warp_n, int lane, Store store) {
+    constexpr int at_once = drain / (8 * WARPS_N); /* of the NI tiles that a warp has along columns */
+    const int g = lane / 4, t = lane % 4;
+    SPC_UNROLL
+    for (int first = 0; first < NI; first += at_once) {
+      __syncthreads();
+      SPC_UNROLL
+      for (int j = first; j < first + at_once && j < NI; j++)
+        SPC_UNROLL
+        for (int i = 0; i < MI; i++)
+          SPC_UNROLL
+          for (int c = 0; c < 4; c++) sheet[((warp_n * at_once + j - first) * 8 + 2 * t + c % 2) * pitch + (warp_m * MI + i) * 16 + g + 8 * (c / 2)] = sums[i][j][c];
+      __syncthreads();
+      for (int q = (int)threadIdx.x; q < drain * BM / 4; q += threads) {
+        const int column = q / (BM / 4), row = q % (BM / 4) * 4, j = first + column / 8 % at_once;
+        if (j >= NI) continue;
+        const float4 v = *(const float4 *)(sheet + column * pitch + row);
+        float quad[4] = {v.x, v.y, v.z, v.w};
+        const int m = (int)blockIdx.y * BM + row, n = (int)blockIdx.x * BN + (column / 8 / at_once * NI + j) * 8 + column % 8;
+        if constexpr (std::is_invocable<Store, float(&)[4], int, int, int>::value) store(quad, m, n, (int)blockIdx.z);
+        else store(quad, m, n);
+      }
+    }
+  }
+};
+
+/**
  * @tparam WARPS_M, WARPS_N warps along rows of w and along columns
  * @tparam STAGES parts of the ring, at least 2
  */
 template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N, int STAGES> struct spc_gemm {
   typedef typename Weights::form Form;
-  static constexpr int threads = 32 * WARPS_M * WARPS_N, tiles = BM / 16;
-  static constexpr int MI = BM / WARPS_M / 16, NI = BN / WARPS_N / 8;
-  static constexpr int weight_bytes = tiles * Form::tile_bytes, stage_bytes = weight_bytes + BN * 128;
-  /* Sums on their way out lie as f32 in shared memory, so many columns at a time as there is room for. */
-  static constexpr int pitch = BM + 4;
-  static constexpr int ring_bytes = STAGES * stage_bytes, wanted = ring_bytes / (pitch * 4) / (8 * WARPS_N) * (8 * WARPS_N);
-  static constexpr int drain = wanted < 8 * WARPS_N ? 8 * WARPS_N : wanted > BN ? BN : wanted;
-  static constexpr int shared_bytes = ring_bytes > drain * pitch * 4 ? ring_bytes : drain * pitch * 4;
-  static_assert(BM % (16 * WARPS_M) == 0 && BN % (8 * WARPS_N) == 0 && STAGES >= 2, "warps take whole tiles");
-  static_assert(BN * 8 % threads == 0, "threads copy equally many chunks of columns");
-  static constexpr int column_chunks = BN * 8 / threads;
+  static constexpr int tiles = BM / 16, weight_bytes = tiles * Form::tile_bytes, stage_bytes = weight_bytes + BN * 128;
+  typedef spc_tiling<Element, BM, BN, WARPS_M, WARPS_N, STAGES * stage_bytes> Tiling;
+  static constexpr int threads = Tiling::threads, MI = Tiling::MI, NI = Tiling::NI;
+  static_assert(STAGES >= 2, "one part is filled while another is read");
 
-  template <class Source> SPC_DEVICE void fill(unsigned char *stage, const Weights &weights, const Source &source, const typename Source::column (&columns)[column_chunks], int block) {
+  template <class Source>
+  SPC_DEVICE void fill(unsigned char *stage, const Weights &weights, const Source &source, const typename Source::column (&columns)[Tiling::chunks], int block) {
     constexpr int tile_chunks = Form::tile_bytes / 16, chunks = tiles * tile_chunks;
     const int first = (int)blockIdx.y * tiles;
     SPC_UNROLL
@@ -263,11 +323,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
       if (chunks % threads != 0 && c >= chunks) break;
       weights.template copy<Element>(stage + c / tile_chunks * Form::tile_bytes, first + c / tile_chunks, block, c % tile_chunks);
     }
-    SPC_UNROLL
-    for (int i = 0; i < column_chunks; i++) {
-      const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
-      source.copy(stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16, columns[i], weights.template column<Element>(block, chunk));
-    }
+    Tiling::copy_columns(stage + weight_bytes, weights, source, columns, block);
   }
 
   template <int HALF> SPC_DEVICE void multiply(float (&sums)[MI][NI][4], const unsigned char *stage, int warp_m, int warp_n, int lane) {
@@ -288,11 +344,10 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
    */
   template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M, n0 = (int)blockIdx.x * BN;
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M;
     const int from = weights.begin(), to = weights.end();
-    typename Source::column columns[column_chunks];
-    SPC_UNROLL
-    for (int i = 0; i < column_chunks; i++) columns[i] = source.at(n0 + ((int)threadIdx.x + i * threads) / 8);
+    typename Source::column columns[Tiling::chunks];
+    Tiling::own_columns(columns, source);
     float sums[MI][NI][4] = {};
     SPC_UNROLL
     for (int s = 0; s < STAGES - 1; s++) {
@@ -310,33 +365,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
       multiply<1>(sums, stage, warp_m, warp_n, lane);
     }
     spc_copy_wait<0>();
-    drain_sums((float *)memory, sums, warp_m, warp_n, lane, n0, store);
-  }
-
-  /* Sums go through shared memory, so that neighbouring threads store neighbouring rows of w. */
-  template <class Store> SPC_DEVICE void drain_sums(float *sheet, const float (&sums)[MI][NI][4], int warp_m, int warp_n, int lane, int n0, Store store) {
-    constexpr int at_once = drain / (8 * WARPS_N); /* of the NI tiles that a warp has along columns */
-    const int g = lane / 4, t = lane % 4;
-    SPC_UNROLL
-    for (int first = 0; first < NI; first += at_once) {
-      __syncthreads();
-      SPC_UNROLL
-      for (int j = first; j < first + at_once && j < NI; j++)
-        SPC_UNROLL
-        for (int i = 0; i < MI; i++)
-          SPC_UNROLL
-          for (int c = 0; c < 4; c++) sheet[((warp_n * at_once + j - first) * 8 + 2 * t + c % 2) * pitch + (warp_m * MI + i) * 16 + g + 8 * (c / 2)] = sums[i][j][c];
-      __syncthreads();
-      for (int q = (int)threadIdx.x; q < drain * BM / 4; q += threads) {
-        const int column = q / (BM / 4), row = q % (BM / 4) * 4, j = first + column / 8 % at_once;
-        if (j >= NI) continue;
-        const float4 v = *(const float4 *)(sheet + column * pitch + row);
-        float quad[4] = {v.x, v.y, v.z, v.w};
-        const int m = (int)blockIdx.y * BM + row, n = n0 + (column / 8 / at_once * NI + j) * 8 + column % 8;
-        if constexpr (std::is_invocable<Store, float(&)[4], int, int, int>::value) store(quad, m, n, (int)blockIdx.z);
-        else store(quad, m, n);
-      }
-    }
+    Tiling::drain_sums((float *)memory, sums, warp_m, warp_n, lane, store);
   }
 };
 
