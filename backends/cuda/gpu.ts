@@ -1,5 +1,11 @@
 /** What is known of GPU architectures: by what kernels are chosen where there is no machine to measure on. */
 
+/** Multiply-adds of f16 a cycle and multiprocessor: with all weights, and with 2:4 sparse ones, their zeros counted. */
+export interface Rate {
+  readonly dense: number;
+  readonly sparse: number;
+}
+
 export interface Gpu {
   /** Compute capability as nvcc's -arch has it. */
   readonly arch: string;
@@ -8,17 +14,22 @@ export interface Gpu {
   readonly multiprocessors: number;
   /** Shared memory that a block can have, in bytes. */
   readonly sharedBytes: number;
-  /** Cycles a nanosecond, dense f16 multiply-adds a cycle and multiprocessor, and bytes of memory a nanosecond. */
+  /** Cycles a nanosecond, and bytes of memory a nanosecond. */
   readonly clock: number;
-  readonly macs: number;
   readonly bytesPerNanosecond: number;
+  /** Of tensor cores by a warp's instructions; by a warpgroup's, where there are any. */
+  readonly mma: Rate;
+  readonly wgmma?: Rate;
 }
 
-/** The best last. CUDA C++ Programming Guide 13, table "Technical Specifications per Compute Capability"; clocks and rates from the data sheets of A100, RTX 3090 and H100. */
+/**
+ * The best last. CUDA C++ Programming Guide 13, table "Technical Specifications per Compute Capability"; clocks and rates from the data sheets of A100, RTX 3090 and H100.
+ * On an H100 a warp's instructions reach 0.63 of the rate (Luo et al., arXiv 2402.13499), and sparse ones 0.62 of the dense rate of warpgroups (NVIDIA/cutlass issue 1335).
+ */
 export const gpus = {
-  sm_80: { arch: 'sm_80', doc: 'A100', multiprocessors: 108, sharedBytes: 163 << 10, clock: 1.41, macs: 1024, bytesPerNanosecond: 1555 },
-  sm_86: { arch: 'sm_86', doc: 'RTX 30', multiprocessors: 82, sharedBytes: 99 << 10, clock: 1.7, macs: 512, bytesPerNanosecond: 936 },
-  sm_90a: { arch: 'sm_90a', doc: 'H100', multiprocessors: 132, sharedBytes: 227 << 10, clock: 1.75, macs: 2048, bytesPerNanosecond: 3350 },
+  sm_80: { arch: 'sm_80', doc: 'A100', multiprocessors: 108, sharedBytes: 163 << 10, clock: 1.41, bytesPerNanosecond: 1555, mma: { dense: 1024, sparse: 2048 } },
+  sm_86: { arch: 'sm_86', doc: 'RTX 30', multiprocessors: 82, sharedBytes: 99 << 10, clock: 1.7, bytesPerNanosecond: 936, mma: { dense: 512, sparse: 1024 } },
+  sm_90a: { arch: 'sm_90a', doc: 'H100', multiprocessors: 132, sharedBytes: 227 << 10, clock: 1.75, bytesPerNanosecond: 3350, mma: { dense: 1290, sparse: 1270 }, wgmma: { dense: 2048, sparse: 4096 } },
 } as const satisfies Readonly<Record<string, Gpu>>;
 
 export type GpuName = keyof typeof gpus;

@@ -1,6 +1,9 @@
 /** Small mistakes in the kernels for tensor cores, one at a time: the emulation must catch every one. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { gpus, type Gpu } from '../../backends/cuda/gpu.js';
+import { tensorCoreRule } from '../../backends/cuda/kernels/gemm.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
+import type { KernelRule } from '../../backends/types.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf, type DenseTensor } from '../../compiler/ir/tensor.js';
 import { randomNumbers } from '../support/graphs.js';
@@ -9,9 +12,11 @@ import { buildEmulation, emitGraph, hasGxx, replays, runProgram, temporaryFolder
 /** What is replaced in a header, everywhere that it occurs. */
 interface Mutant {
   readonly name: string;
-  readonly header: 'spc_gemm.h' | 'spc_decode.h';
+  readonly header: 'spc_gemm.h' | 'spc_decode.h' | 'spc_wgmma.h';
   readonly from: string;
   readonly to: string;
+  /** Part of what the emulation says, where it says more than that results differ. */
+  readonly shows?: string;
 }
 
 const mutants: readonly Mutant[] = [
@@ -34,12 +39,36 @@ const mutants: readonly Mutant[] = [
   { name: 'decoding: no barrier before sums are added', header: 'spc_decode.h', from: '__syncthreads();\n    for (int q', to: 'for (int q' },
 ];
 
-/** Two sparse products, one of many columns and one of few, and a dense one; depths at which the last part of the ring is where sums are laid down. */
-function products() {
-  const g = new GraphBuilder('m'), sizes = [[70, 288, 40, true], [9, 1100, 70, true], [40, 160, 30, false]] as const;
+const warpgroupMutants: readonly Mutant[] = ([
+  ['copies are not published', 'spc_fence_async();', '', 'no fence.proxy.async'],
+  ['copies are published before they have come', 'spc_copy_wait<STAGES - 3>();\n      spc_fence_async();', 'spc_fence_async();\n      spc_copy_wait<STAGES - 3>();', 'no fence.proxy.async'],
+  ['copies are published behind the barrier', 'spc_fence_async();\n      __syncthreads();', '__syncthreads();\n      spc_fence_async();', 'no fence.proxy.async'],
+  ['waits for a copy too few', 'spc_copy_wait<STAGES - 3>()', 'spc_copy_wait<STAGES - 2>()'],
+  ['no barrier before products', 'spc_fence_async();\n      __syncthreads();', 'spc_fence_async();'],
+  ['no fence before products', 'spc_wgmma_fence();', '', 'wgmma without wgmma.fence'],
+  ['products that belong to no group', 'spc_wgmma_commit();', ''],
+  ['waits for a group too few', 'spc_wgmma_wait<1>()', 'spc_wgmma_wait<2>()', 'changed while a product read them'],
+  ['waits after the registers have changed', 'spc_wgmma_wait<1>();\n      if (block + 1 < to) load(next, weights, warp_m, lane, block + 1);', 'if (block + 1 < to) load(next, weights, warp_m, lane, block + 1);\n      spc_wgmma_wait<1>();', 'registers of A changed'],
+  ['one set of registers for all blocks', '(block, parts[0], parts[1]);\n      step(block + 1, parts[1], parts[0])', '(block, parts[0], parts[0]);\n      step(block + 1, parts[0], parts[0])', 'registers of A changed'],
+  ['sums are taken while the last product is under way', 'spc_wgmma_wait<0>();', ''],
+  ['fills the part of the product under way', 'fill(block + STAGES - 2)', 'fill(block + STAGES - 1)', 'columns changed'],
+  ['the part after the right one', 'multiply(sums, now, memory + (block - from)', 'multiply(sums, now, memory + (block - from + 1)'],
+  ['the other half of the places', 'spc_wgmma_sparse<1>(element, sums, p.fragment[1]', 'spc_wgmma_sparse<0>(element, sums, p.fragment[1]'],
+  ['the same columns for both halves', 'columns + (64 >> 4)', 'columns'],
+  ['columns half as far on', 'columns + i * (32 >> 4)', 'columns + i * (16 >> 4)'],
+  ['a descriptor of groups half as far apart', '1024 >> 4', '512 >> 4'],
+  ['a descriptor of chunks swapped in 64 bytes', '(uint64_t)1 << 62', '(uint64_t)2 << 62', 'rows are not swapped'],
+  ['columns of the other warpgroup', 'warp_n * NI * 1024', '(WARPS_N - 1 - warp_n) * NI * 1024'],
+  ['rows of the next tile', '+ warp_m) * MI + i', '+ warp_m) * MI + (i ^ 1)'],
+] as const).map(([name, from, to, shows]) => ({ name, header: 'spc_wgmma.h', from, to, ...(shows === undefined ? {} : { shows }) }));
+
+/** A product: columns, depth, rows, and whether of two weights below each other one is zero. */
+type Size = readonly [n: number, k: number, m: number, sparse: boolean];
+
+function products(sizes: readonly Size[]) {
+  const g = new GraphBuilder('m');
   const inputs: DenseTensor[] = [], outputs = sizes.map(([n, k, m, sparse], i) => {
     const first = randomNumbers(k * m, 20 + i);
-    // of two weights below each other, one stays
     const w = randomNumbers(k * m, i + 1).map((v, at) => { const row = Math.floor(at / m); return sparse && (first[(row >> 1) * m + (at % m)]! > 0) === (row % 2 === 0) ? 0 : v; });
     inputs.push(tensorOf('f32', [n, k], randomNumbers(n * k, 10 + i)));
     const [y] = g.op('matmul', [g.input(`x${i}`, { dtype: 'f32', shape: [n, k] }), g.constant(tensorOf('f32', [k, m], w))], { transA: false, transB: false, out: 'f32' });
@@ -48,40 +77,63 @@ function products() {
   return { graph: g.finish(outputs), inputs };
 }
 
-const seeds = ['0', '1', '2'], folder = temporaryFolder(), { graph, inputs } = products(), { plan, files } = emitGraph(graph, cudaTarget('tf32'));
-const bits = (tensors: readonly DenseTensor[]): string => tensors.map((t) => Buffer.from(t.data.buffer).toString('base64')).join();
-let right = '';
-beforeAll(() => {
-  if (!hasGxx) return;
-  const program = buildEmulation(files, folder.path, 'model');
-  expect(plan.steps.map((s) => /.*(gemm|decode)/.exec(s.choice.kernel)?.[0])).toEqual(['1:2 gemm', '1:2 decode', 'gemm']);
-  right = bits(runProgram(program, plan, inputs));
-  for (const seed of seeds) expect(bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }))).toBe(right);
-  expect(replays(program, inputs.length)).toBe(0);
-}, 120_000);
-afterAll(() => folder.dispose());
-
-/** How the emulation shows that something is wrong; undefined where it does not. */
-function caught(program: string): string | undefined {
-  for (const seed of seeds) {
-    let got: string;
-    try {
-      got = bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }));
-    } catch (error) {
-      return /spc_emu: .*/.exec(String(error))?.[0] ?? 'it crashes';
-    }
-    if (got !== right) return 'other results';
-  }
-  return replays(program, inputs.length) > 0 ? 'bank conflicts' : undefined;
+/** Products whose code is changed, and the kernels that they run on. */
+interface Subject {
+  readonly name: string;
+  readonly sizes: readonly Size[];
+  readonly gpu: Gpu;
+  readonly only: string;
+  readonly kernels: readonly string[];
+  readonly mutants: readonly Mutant[];
 }
+const subjects: readonly Subject[] = [
+  // depths at which the last part of the ring is where sums are laid down
+  { name: 'warps', sizes: [[70, 288, 40, true], [9, 1100, 70, true], [40, 160, 30, false]], gpu: gpus.sm_80, only: '', kernels: ['1:2 gemm', '1:2 decode', 'gemm'], mutants },
+  // two warpgroups along rows of w, and along columns; a ring that comes round, an odd number of blocks and an even one
+  { name: 'warpgroups', sizes: [[100, 288, 140, true], [230, 256, 60, false]], gpu: { ...gpus.sm_90a, multiprocessors: 1 }, only: 'wgmma', kernels: ['1:2 wgmma tf32 256x128', 'wgmma tf32 64x256'], mutants: warpgroupMutants },
+];
+const seeds = ['0', '1', '2'];
+const bits = (tensors: readonly DenseTensor[]): string => tensors.map((t) => Buffer.from(t.data.buffer).toString('base64')).join();
 
-test.skipIf(!hasGxx).each(mutants.map((m) => [m.name, m] as const))('%s', (_, { header, from, to }) => {
-  const own = temporaryFolder(), text = String(files.get(header));
-  try {
-    expect(text).toContain(from);
-    const program = buildEmulation(new Map([...files, [header, text.replaceAll(from, to)]]), own.path, 'model', ['-Wno-unused', '-Wno-maybe-uninitialized']);
-    expect(caught(program)).toBeDefined();
-  } finally {
-    own.dispose();
+describe.skipIf(!hasGxx).each(subjects.map((s) => [s.name, s] as const))('%s', (_, subject) => {
+  const { graph, inputs } = products(subject.sizes), rule = tensorCoreRule(subject.gpu, 'f32'), folder = temporaryFolder();
+  const only: KernelRule = { ...rule, candidates: (r) => rule.candidates(r).filter((c) => c.choice.kernel.includes(subject.only)) };
+  const { plan, files } = emitGraph(graph, { ...cudaTarget('tf32'), kernels: [only] });
+
+  let right = '';
+  beforeAll(() => {
+    const program = buildEmulation(files, folder.path, 'model');
+    plan.steps.forEach((s, i) => expect(s.choice.kernel).toContain(subject.kernels[i]));
+    right = bits(runProgram(program, plan, inputs));
+    for (const seed of seeds) expect(bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }))).toBe(right);
+    expect(replays(program, inputs.length)).toBe(0);
+  }, 120_000);
+  afterAll(() => folder.dispose());
+
+  /** How the emulation shows that something is wrong; undefined where it does not. */
+  function caught(program: string): string | undefined {
+    for (const seed of seeds) {
+      let got: string;
+      try {
+        got = bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }));
+      } catch (error) {
+        return /spc_emu: .*/.exec(String(error))?.[0] ?? 'it crashes';
+      }
+      if (got !== right) return 'other results';
+    }
+    return replays(program, inputs.length) > 0 ? 'bank conflicts' : undefined;
   }
-}, 60_000);
+
+  test.each(subject.mutants.map((m) => [m.name, m] as const))('%s', (_, { header, from, to, shows }) => {
+    const own = temporaryFolder(), text = String(files.get(header));
+    try {
+      expect(text).toContain(from);
+      const program = buildEmulation(new Map([...files, [header, text.replaceAll(from, to)]]), own.path, 'model', ['-Wno-unused', '-Wno-maybe-uninitialized']);
+      const how = caught(program);
+      expect(how).toBeDefined();
+      if (shows !== undefined) expect(how).toContain(shows);
+    } finally {
+      own.dispose();
+    }
+  }, 60_000);
+});

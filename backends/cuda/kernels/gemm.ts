@@ -11,7 +11,7 @@ import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { whyNotPattern } from './eligibility.js';
 import { columnsObject, finish, formOf, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
 import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType, type Product } from './product.js';
-import { chooseTiling, sharedBytes } from './tiling.js';
+import { chooseTiling, sharedBytes, tilings, warpgroupTilings, type Tiling } from './tiling.js';
 
 /** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
 function addShares(k: KernelBuilder, { results: { y, epilogue }, out, rows, columns }: Product, parts: string, shares: number, pitch: number): Stmt[] {
@@ -21,13 +21,13 @@ function addShares(k: KernelBuilder, { results: { y, epilogue }, out, rows, colu
   });
 }
 
-function candidate(gpu: Gpu, request: KernelRequest, f: Form): KernelCandidate {
-  const { product: p, sparse } = f, { tiling, shares, nanoseconds } = chooseTiling(gpu, f), { bm, bn, warpsM, warpsN, stages } = tiling;
+function candidate(gpu: Gpu, request: KernelRequest, f: Form, among: readonly Tiling[]): KernelCandidate {
+  const { product: p, sparse } = f, { tiling, shares, nanoseconds } = chooseTiling(gpu, f, among), { bm, bn, warpsM, warpsN, stages, warpgroups } = tiling;
   const tilesOfRows = Math.ceil(p.rows / bm), pitch = tilesOfRows * bm, times = p.batches === 1 ? '' : `${p.batches} times `, divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
   return {
     choice: {
-      status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}gemm ${f.label} ${bm}x${bn}${shares === 1 ? '' : ` in ${shares} shares`}`,
-      reason: `${times}${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores, ${bm}x${bn} a block${divided}`,
+      status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}${warpgroups ? 'wgmma' : 'gemm'} ${f.label} ${bm}x${bn}${shares === 1 ? '' : ` in ${shares} shares`}`,
+      reason: `${times}${p.rows}x${p.depth} times ${p.columns} columns on ${sparse ? 'sparse ' : ''}tensor cores${warpgroups ? ' of warpgroups' : ''}, ${bm}x${bn} a block${divided}`,
     },
     nanoseconds,
     pack: () => packTiles(f),
@@ -35,7 +35,7 @@ function candidate(gpu: Gpu, request: KernelRequest, f: Form): KernelCandidate {
       const parts = shares === 1 ? undefined : k.scratch('parts', 'f32', shares * p.columns * pitch);
       const gemm = gridCall(
         { blocks: [Math.ceil(p.columns / bn), tilesOfRows, p.batches * shares], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
-        `spc_gemm<${[f.element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f),
+        `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[f.element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f),
         parts === undefined ? finish(k, p, bm, bn) : { kind: 'object', type: `spc_share<${p.columns}, ${pitch}>`, args: [pointer(parts)] },
       );
       return parts === undefined ? [gemm] : [gemm, ...addShares(k, p, parts, shares, pitch)];
@@ -64,12 +64,12 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
     candidates(request) {
       const p = productOf(request, type);
       if (p === undefined || typeof p === 'string') return [];
-      if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false))];
+      if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false), tilings)];
       const { matrix, strange } = weightsOfNode(request, p);
       // where both are predicted to take as long, the sparse one reads less
       return (strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
-        const form = formOf(p, type, matrix, sparse);
-        return [candidate(gpu, request, form), ...(p.columns <= MOST_COLUMNS && p.batches === 1 ? [decodeCandidate(gpu, request, form)] : [])];
+        const form = formOf(p, type, matrix, sparse), decodes = p.columns <= MOST_COLUMNS && p.batches === 1;
+        return [candidate(gpu, request, form, tilings), ...(gpu.wgmma ? [candidate(gpu, request, form, warpgroupTilings)] : []), ...(decodes ? [decodeCandidate(gpu, request, form)] : [])];
       });
     },
     refusals(request): readonly Refusal[] {
@@ -77,7 +77,8 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       if (p === undefined) return [];
       if (typeof p === 'string') return [{ kernel: 'gemm', reason: p }];
       const strange = isConstant(p) ? weightsOfNode(request, p).strange : 'weights are computed: zeros among them are not known';
-      return strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }];
+      const moving = gpu.wgmma && !isConstant(p) ? [{ kernel: 'wgmma', reason: 'weights are computed: warpgroups have only constant ones in the order of their registers' }] : [];
+      return [...moving, ...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }])];
     },
   };
 }

@@ -10,10 +10,12 @@ export interface Tiling {
   readonly warpsM: number;
   readonly warpsN: number;
   readonly stages: number;
+  /** For the tensor cores of warpgroups (spc_wgmma.h). */
+  readonly warpgroups?: true;
 }
 
 /** What kernels are built with: few, so that each is known to fit registers. Large warp tiles first: they read shared memory least. */
-const tilings: readonly Tiling[] = [
+export const tilings: readonly Tiling[] = [
   { bm: 256, bn: 128, warpsM: 4, warpsN: 2, stages: 4 },
   { bm: 128, bn: 128, warpsM: 2, warpsN: 4, stages: 3 },
   { bm: 64, bn: 128, warpsM: 1, warpsN: 4, stages: 3 },
@@ -24,9 +26,19 @@ const tilings: readonly Tiling[] = [
   { bm: 16, bn: 32, warpsM: 1, warpsN: 2, stages: 4 },
 ];
 
-/** Bytes of shared memory, as spc_gemm<...>::shared_bytes computes them. */
-export function sharedBytes({ bm, bn, warpsN, stages }: Tiling, sparse: boolean): number {
-  const ring = stages * ((bm / 16) * tileBytes(sparse) + bn * 128), column = (bm + 4) * 4, step = 8 * warpsN;
+/** The same for the tensor cores of warpgroups: a thread has at most 128 sums, and twice the registers that a block of weights is loaded into. */
+export const warpgroupTilings: readonly Tiling[] = [
+  { bm: 256, bn: 128, warpsM: 8, warpsN: 1, stages: 6, warpgroups: true },
+  { bm: 128, bn: 256, warpsM: 8, warpsN: 1, stages: 5, warpgroups: true },
+  { bm: 128, bn: 128, warpsM: 8, warpsN: 1, stages: 6, warpgroups: true },
+  { bm: 128, bn: 64, warpsM: 8, warpsN: 1, stages: 6, warpgroups: true },
+  { bm: 64, bn: 256, warpsM: 4, warpsN: 2, stages: 5, warpgroups: true },
+  { bm: 64, bn: 64, warpsM: 4, warpsN: 1, stages: 6, warpgroups: true },
+];
+
+/** Bytes of shared memory, as spc_tiling<...>::shared_bytes computes them: weights of warpgroups do not pass through it. */
+export function sharedBytes({ bm, bn, warpsN, stages, warpgroups }: Tiling, sparse: boolean): number {
+  const ring = stages * ((warpgroups ? 0 : (bm / 16) * tileBytes(sparse)) + bn * 128), column = (bm + 4) * 4, step = 8 * warpsN;
   const wanted = Math.floor(Math.floor(ring / column) / step) * step, drain = Math.min(bn, Math.max(step, wanted));
   return Math.max(ring, drain * column);
 }
@@ -50,15 +62,24 @@ const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
 };
 
 /**
+ * Cycles of a part of the ring, the 128 bytes of a row that all types need the same time for. Warpgroups read columns from shared memory for every 64 rows of w, and it moves 128 bytes a cycle: columns in and
+ * out again, weights through the first cache, which is the same memory.
+ */
+function cycles(gpu: Gpu, t: Tiling, sparse: boolean): number {
+  const macs = t.bm * t.bn * 64, rate = (t.warpgroups && gpu.wgmma ? gpu.wgmma : gpu.mma)[sparse ? 'sparse' : 'dense'];
+  return t.warpgroups ? Math.max(macs / rate / 0.85, t.bn * (1 + t.bm / 64) + (t.bm / 16) * tileBytes(sparse) / 128) : macs / (rate * efficiency(t));
+}
+
+/**
  * The fastest of the tilings by waves: blocks run as many at a time as there are multiprocessors, and the last wave takes as long as the others. Where
  * there are fewer blocks than multiprocessors, the depth is divided too, and what the shares sum is added up by a kernel of its own (split-K).
  */
-export function chooseTiling(gpu: Gpu, { product: { rows, columns, batches }, tiles, blocks, perBlock, sparse, bytes }: Form): TilingCost {
-  const costs = tilings.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).flatMap((tiling) => {
-    const count = batches * Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), macs = tiling.bm * tiling.bn * perBlock / (gpu.macs * (sparse ? 2 : 1) * efficiency(tiling)) / gpu.clock;
+export function chooseTiling(gpu: Gpu, { product: { rows, columns, batches }, tiles, blocks, sparse, bytes }: Form, among: readonly Tiling[]): TilingCost {
+  const costs = among.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).flatMap((tiling) => {
+    const count = batches * Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), round = cycles(gpu, tiling, sparse) / gpu.clock;
     const most = batches > 1 ? 1 : Math.min(MOST_SHARES, Math.floor(blocks / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
     return Array.from({ length: Math.max(1, most) }, (_, i): TilingCost => {
-      const shares = i + 1, block = Math.ceil(blocks / shares) * Math.max(ROUND, macs) + BLOCK, waves = Math.ceil(count * shares / gpu.multiprocessors);
+      const shares = i + 1, block = Math.ceil(blocks / shares) * Math.max(ROUND, round) + BLOCK, waves = Math.ceil(count * shares / gpu.multiprocessors);
       const added = shares === 1 ? 0 : LAUNCH + 2 * shares * columns * tiles * 16 * 4 / gpu.bytesPerNanosecond;
       return { tiling, shares, nanoseconds: LAUNCH + Math.max(waves * block, (bytes + batches * blocks * columns * 128) / gpu.bytesPerNanosecond) + added };
     });
