@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { gpuNames } from '../../backends/cuda/gpu.js';
+import { gpuNames, gpus } from '../../backends/cuda/gpu.js';
+import { warpgroupTilings } from '../../backends/cuda/kernels/tiling.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
@@ -11,7 +12,7 @@ import { narrowActivations } from '../../passes/narrow-activations.js';
 import { emitGraph, hasNvcc, mustExec, nvcc, temporaryFolder, writeProject } from './support.js';
 
 /** Columns, depth, rows: every size of block, of warpgroups too, and decoding. */
-const sizes = [[4096, 1024, 4096], [4096, 1024, 128], [256, 2048, 2048], [2048, 512, 64], [4096, 128, 2048], [1024, 128, 1024], [512, 128, 256], [200, 128, 128], [64, 128, 64], [40, 128, 16], [16, 1024, 256], [4, 1024, 256]] as const;
+const sizes = [[16384, 128, 192], [50176, 128, 128], [50176, 128, 64], [16384, 128, 64], [8192, 128, 128], [4096, 128, 2048], [1024, 128, 1024], [512, 128, 256], [200, 128, 128], [64, 128, 64], [40, 128, 16], [16, 1024, 256], [4, 1024, 256]] as const;
 
 function products() {
   const g = new GraphBuilder('m');
@@ -34,6 +35,7 @@ describe.skipIf(!hasNvcc).each(gpuNames)(`%s${hasNvcc ? '' : ' (skipped: no nvcc
     const spills = [...told.matchAll(/Compiling entry function '\w*?(n\d+_matmul)[\s\S]*?(\d+) bytes spill stores/g)].map((m) => [m[1], Number(m[2])]);
     expect(spills).toHaveLength(sizes.length * 2);
     expect(spills.filter(([, bytes]) => bytes !== 0)).toEqual([]);
+    if ('wgmma' in gpus[arch]) for (const { bm, bn } of warpgroupTilings) expect(plan.steps.map((s) => s.choice.kernel).join('; ')).toContain(`wgmma f16 ${bm}x${bn}`);
     // what ptxas says where products of warpgroups cannot overlap
     expect(told).not.toMatch(/C75\d\d|Potential Performance Loss/);
   }, 300_000);
@@ -43,10 +45,18 @@ describe.skipIf(!hasNvcc).each(gpuNames)(`%s${hasNvcc ? '' : ' (skipped: no nvcc
     const functions = readFileSync(join(folder.path, 'model.ptx'), 'utf8').split('.entry ').slice(1).filter((f) => f.includes('_matmul'));
     expect(functions).toHaveLength(plan.steps.filter((s) => s.kind === 'matmul').length);
     for (const f of functions) {
-      const sparse = plan.steps.find((s) => f.startsWith(`model_${s.kernel.name}`) || f.slice(0, 120).includes(s.kernel.name))!.choice.status === 'sparse-kernel';
-      expect(f.includes('mma.sp::ordered_metadata'), f.slice(0, 60)).toBe(sparse);
+      const { status, kernel } = plan.steps.find((s) => f.startsWith(`model_${s.kernel.name}`) || f.slice(0, 120).includes(s.kernel.name))!.choice, sparse = status === 'sparse-kernel';
+      if (kernel.includes('wgmma')) {
+        // two sparse products, or four dense ones, for each of a warp's tiles; in the loop for two blocks, and behind it for an odd one
+        const all = f.match(/wgmma\.mma_async/g) ?? [], tiles = kernel.includes('256x') ? 2 : 1;
+        expect(f.match(/wgmma\.mma_async\.sp\./g) ?? [], kernel).toHaveLength(sparse ? all.length : 0);
+        expect(all, kernel).toHaveLength((sparse ? 2 : 4) * tiles * 3);
+        expect(f).toMatch(/fence\.proxy\.async/);
+      } else {
+        expect(f.includes('mma.sp::ordered_metadata'), kernel).toBe(sparse);
+        expect(f).toMatch(/ldmatrix/);
+      }
       expect(f).toMatch(/cp\.async/);
-      expect(f).toMatch(/ldmatrix/);
       expect(f).not.toMatch(/(ld|st)\.local/);
     }
   }, 300_000);
