@@ -2,8 +2,8 @@
  * spc_wgmma.h - the product of spc_gemm.h on the tensor cores of warpgroups (sm_90a), which work on their own while threads copy: weights go from memory
  * straight into registers, in the very same packed tiles; columns lie in a ring in shared memory, where the tensor cores read them as a descriptor says.
  *
- * While block b of the weights is multiplied, the registers for b + 1 are loaded, and columns are copied for b + 2 to b + STAGES - 2. A barrier a block, behind which
- * all products up to b - 2 have ended, so that their part of the ring is free.
+ * While block b of the weights is multiplied, the registers for b + 1 are loaded, and columns are on their way for b + 1 to b + STAGES - 2. Behind the one barrier of
+ * block b all products up to b - 2 have ended, so that the part of the ring that b - 2 had is free; those of b - 1 may still be under way.
  */
 #ifndef SPC_WGMMA_H
 #define SPC_WGMMA_H

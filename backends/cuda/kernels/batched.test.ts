@@ -6,6 +6,7 @@ import { elementCount } from '../../../compiler/ir/types.js';
 import { arg, constant, mul } from '../../../compiler/kir/build.js';
 import { randomNumbers } from '../../../test/support/graphs.js';
 import { buildEmulation, emitGraph, hasGxx, replays, runProgram, temporaryFolder } from '../../../test/targets/support.js';
+import type { KernelRule } from '../../types.js';
 import { gpus } from '../gpu.js';
 import { cudaTarget } from '../target.js';
 import { tensorCoreRule } from './gemm.js';
@@ -93,10 +94,11 @@ function expected(c: Matrices | Groups, x: readonly number[], w: readonly number
   });
 }
 
-describe.skipIf(!hasGxx).each(['f16', 'bf16', 'f32'] as const)('%s', (type) => {
-  const folder = temporaryFolder(), { graph, inputs, operands } = graphOfAll();
-  // asked without the model of costs, the rule runs everything
-  const { plan, files } = emitGraph(graph, { ...cudaTarget(), kernels: [tensorCoreRule(gpus.sm_80, type)] });
+describe.skipIf(!hasGxx).each([['f16', 'sm_80', 'gemm'], ['bf16', 'sm_80', 'gemm'], ['f32', 'sm_80', 'gemm'], ['f16', 'sm_90a', 'wgmma']] as const)('%s on %s', (type, arch, preferred) => {
+  const folder = temporaryFolder(), { graph, inputs, operands } = graphOfAll(), rule = tensorCoreRule(gpus[arch], type);
+  // asked without the model of costs, the rule runs everything; constant weights on the tensor cores of warpgroups where there are any
+  const only: KernelRule = { ...rule, candidates(request) { const all = rule.candidates(request), some = all.filter((c) => c.choice.kernel.includes(preferred)); return some.length > 0 ? some : all; } };
+  const { plan, files } = emitGraph(graph, { ...cudaTarget(), kernels: [only] });
   let runs: readonly (readonly DenseTensor[])[] = [], program = '';
   beforeAll(() => {
     program = buildEmulation(files, folder.path, 'model');
@@ -106,7 +108,7 @@ describe.skipIf(!hasGxx).each(['f16', 'bf16', 'f32'] as const)('%s', (type) => {
 
   test('all run on tensor cores, sparse weights on sparse ones', () => {
     expect(plan.steps.map((s) => s.choice.status)).toEqual(cases.map((c) => (c.kind === 'groups' && c.sparse ? (type === 'f32' ? 'dense-kernel' : 'sparse-kernel') : 'dense-kernel')));
-    expect(plan.steps.filter((s) => !s.choice.kernel.includes('gemm'))).toEqual([]);
+    expect(plan.steps.filter((s, i) => !s.choice.kernel.includes(cases[i]!.kind === 'groups' ? preferred : 'gemm'))).toEqual([]);
   });
   test.each(cases.map((c, i) => [shapeOf(c), c, i] as const))('%s', (_, c, i) => {
     const unit = type === 'bf16' ? 2 ** -7 : 2 ** -22, got = toNumbers(runs[0]![i]!), exact = expected(c, toNumbers(operands[i]!.x), toNumbers(operands[i]!.w));

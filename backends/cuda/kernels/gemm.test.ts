@@ -4,6 +4,7 @@ import { GraphBuilder } from '../../../compiler/ir/build.js';
 import { f16ToNumber, numberAt, numberToF16, storedValue, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
 import { elementCount, type Graph, type Value, type ValueId } from '../../../compiler/ir/types.js';
 import { add, arg, constant, max } from '../../../compiler/kir/build.js';
+import { requestFor } from '../../../compiler/plan/kernel-request.js';
 import { randomNumbers } from '../../../test/support/graphs.js';
 import { buildEmulation, emitGraph, hasGxx, runProgram, temporaryFolder } from '../../../test/targets/support.js';
 import { gpus, type Gpu } from '../gpu.js';
@@ -118,17 +119,31 @@ interface Setting {
   readonly gpu: Gpu;
   /** Part of the name of the only kernels that may run. */
   readonly only: string;
-  /** What names of kernels that run contain. */
-  readonly told: readonly string[];
+  /** What names of kernels that run contain, and how many do at least. */
+  readonly told: Readonly<Record<string, number>>;
 }
-const large = { ...gpus.sm_90a, multiprocessors: 1 }, sizes = warpgroupTilings.map((t) => `${t.bm}x${t.bn}`);
+const large = { ...gpus.sm_90a, multiprocessors: 1 }, sizes = Object.fromEntries(warpgroupTilings.map((t) => [`${t.bm}x${t.bn}`, 1]));
 const settings: readonly Setting[] = [
-  ...(['f16', 'bf16', 'f32'] as const).map((type): Setting => ({ type, gpu: gpus.sm_80, only: '', told: ['decode', 'shares'] })),
+  ...(['f16', 'bf16', 'f32'] as const).map((type): Setting => ({ type, gpu: gpus.sm_80, only: '', told: { decode: 2, shares: 2 } })),
   // of all sizes, where one multiprocessor does the work; in shares, where there are more than blocks
   { type: 'f16', gpu: large, only: 'wgmma', told: sizes },
   { type: 'bf16', gpu: large, only: 'wgmma', told: sizes },
-  { type: 'f32', gpu: gpus.sm_90a, only: 'wgmma', told: ['shares'] },
+  { type: 'f32', gpu: gpus.sm_90a, only: 'wgmma', told: { shares: 2 } },
 ];
+
+test('the tensor cores of warpgroups compete where the GPU has them, and take what is large', () => {
+  const product = (columns: number, constantWeights = true): KernelRequest => {
+    const g = new GraphBuilder('m'), x = g.input('x', { dtype: 'f32', shape: [columns, 128] });
+    const w = constantWeights ? g.constant(tensorOf('f32', [128, 2048], Array.from({ length: 128 * 2048 }, (_, i) => (Math.floor(i / 2048) % 4 > 1 ? 0 : 1)))) : g.input('w', { dtype: 'f32', shape: [128, 2048] });
+    const [y] = g.op('matmul', [x, w], { transA: false, transB: false, out: 'f32' }), graph = g.finish([{ name: 'y', value: y! }]);
+    return requestFor(graph, graph.nodes[0]!);
+  };
+  const names = (gpu: Gpu, columns: number): string[] => [...tensorCoreRule(gpu, 'f16').candidates(product(columns))].sort((a, b) => a.nanoseconds - b.nanoseconds).map((c) => c.choice.kernel.replace(/ f16.*/, ''));
+  expect(names(gpus.sm_90a, 8192)).toEqual(['2:4 wgmma', 'wgmma', 'gemm', '2:4 gemm']);
+  expect(names(gpus.sm_90a, 4)[0]).toBe('2:4 decode');
+  expect(names(gpus.sm_80, 8192)).toEqual(['2:4 gemm', 'gemm']);
+  expect(tensorCoreRule(gpus.sm_90a, 'f16').refusals!(product(64, false)).map((r) => r.kernel)).toContain('wgmma');
+});
 
 describe.skipIf(!hasGxx).each(settings.map((s) => [s.type, s.only || 'mma', s.gpu.arch, s] as const))('%s %s on %s', (type, _, __, { gpu, only, told }) => {
   const { keep, of } = sparsePattern(type), folder = temporaryFolder(), { graph, tensors, inputs } = graphOfAll(keep, of), rule = tensorCoreRule(gpu, type);
@@ -142,7 +157,7 @@ describe.skipIf(!hasGxx).each(settings.map((s) => [s.type, s.only || 'mma', s.gp
 
   test('sparse tensor cores take what has the pattern', () => {
     const kernels = plan.steps.map((s) => s.choice.kernel);
-    for (const part of told) expect(kernels.filter((k) => k.includes(part)).length, kernels.join('; ')).toBeGreaterThanOrEqual(1);
+    for (const [part, least] of Object.entries(told)) expect(kernels.filter((k) => k.includes(part)).length, kernels.join('; ')).toBeGreaterThanOrEqual(least);
     expect(plan.steps.map((s) => s.choice.status)).toEqual(cases.map((c) => (c.sparse ? 'sparse-kernel' : 'dense-kernel')));
   });
   test.each(cases.map((c, i) => [shapeOf(c), c, i] as const))('%s', (_, c, i) => {

@@ -62,8 +62,8 @@ const efficiency = ({ bm, bn, warpsM, warpsN }: Tiling): number => {
 };
 
 /**
- * Cycles of a part of the ring, the 128 bytes of a row that all types need the same time for. Warpgroups read columns from shared memory for every 64 rows of w, and it moves 128 bytes a cycle: columns in and
- * out again, weights through the first cache, which is the same memory.
+ * Cycles of a part of the ring: 128 bytes of a row take the same time in every type. Warpgroups read columns from shared memory for every 64 rows of w, and
+ * it moves 128 bytes a cycle: columns in and out again, weights through the first cache, which is the same memory.
  */
 function cycles(gpu: Gpu, t: Tiling, sparse: boolean): number {
   const macs = t.bm * t.bn * 64, rate = (t.warpgroups && gpu.wgmma ? gpu.wgmma : gpu.mma)[sparse ? 'sparse' : 'dense'];
