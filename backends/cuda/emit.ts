@@ -9,7 +9,7 @@ import { cTypes } from '../../compiler/emit/c-like.js';
 import { worksInPlace, type BufferRef, type Plan, type PlanStep } from '../../compiler/plan/types.js';
 import type { EmitOptions, EmittedFiles } from '../types.js';
 import { cudaKernels, type CudaKernel } from './grid.js';
-import type { GpuName } from './gpu.js';
+import { capabilityOf, type GpuName } from './gpu.js';
 import { cmakeFile } from './project.js';
 
 /** Sources under runtime/ that the emitted project includes. */
@@ -128,7 +128,7 @@ function pathFiles({ plan }: CudaPath, { name, top, header, binary }: PathOption
 
 /** C expression: does the device run code for this architecture? */
 const fits = (arch: GpuName): string => {
-  const [, major, minor, exact] = /^sm_(\d+)(\d)(a?)$/.exec(arch)!;
+  const { major, minor, exact } = capabilityOf(arch);
   return `spc_dev_fits(${major}, ${minor}, ${exact ? 1 : 0})`;
 };
 

@@ -34,3 +34,15 @@ export const gpus = {
 
 export type GpuName = keyof typeof gpus;
 export const gpuNames = Object.keys(gpus) as readonly GpuName[];
+
+/** Compute capability that an architecture's code is made for; `exact`: it runs on no other, where else a later minor number of the same major one will do. */
+export function capabilityOf(arch: GpuName): { readonly major: number; readonly minor: number; readonly exact: boolean } {
+  const [, major, minor, exact] = /^sm_(\d+)(\d)(a?)$/.exec(arch)!;
+  return { major: Number(major), minor: Number(minor), exact: exact === 'a' };
+}
+
+/** The best architecture whose code a GPU of this compute capability (as `9.0`) runs. */
+export function archFor(capability: string): GpuName | undefined {
+  const [major, minor] = capability.trim().split('.').map(Number) as [number, number];
+  return gpuNames.filter((a) => { const own = capabilityOf(a); return own.major === major && (own.exact ? own.minor === minor : own.minor <= minor); }).at(-1);
+}

@@ -13,7 +13,7 @@ import { gpuNames, type GpuName } from '../../backends/cuda/gpu.js';
 import { exitCodeFor } from '../../compiler/cli/exit-codes.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import { packageRoot } from '../../compiler/emit/runtime-files.js';
-import { findNvcc, runTool, toolchainFor, type Compiler } from '../../runtime/node/toolchain.js';
+import { findNvcc, ownGpuArch, toolchainFor, type Compiler } from '../../runtime/node/toolchain.js';
 import { cases, tinyCases } from './cases.js';
 import { buildCase, buildProgram, runCase, type Tools } from './measure.js';
 import { deviceSchema, readResults, resultOf, table, withRow, writeResults, type Device, type Row } from './results.js';
@@ -40,18 +40,6 @@ const flags = new Command('bench:cuda')
 
 const missing = (code: string, message: string, hint: string): SpcError => new SpcError([{ code, severity: 'error', message, hint }]);
 
-/** The architecture that code for a GPU of this compute capability is built for: its own, or an older one of the same major number that is not special to a part. */
-function archFor(capability: string): GpuName {
-  const [major, minor] = capability.trim().split('.').map(Number) as [number, number];
-  const runs = (a: GpuName): boolean => {
-    const [, digits, special] = /^sm_(\d+)(a?)$/.exec(a)!, own = Number(digits);
-    return special ? own === 10 * major + minor : Math.floor(own / 10) === major && own % 10 <= minor;
-  };
-  const best = gpuNames.filter(runs).sort().at(-1);
-  if (!best) throw missing('SPC5508', `the GPU has compute capability ${capability.trim()}, which spc has no kernels for`, `spc compiles for ${gpuNames.join(', ')}`);
-  return best;
-}
-
 /** @throws SpcError SPC5501, SPC5508 where there is no compiler or no GPU */
 async function findTools(folder: string): Promise<Tools> {
   if (flags.emulate) return { compiler: (await toolchainFor({ target: 'cuda' }, { device: 'emulator' })).compiler, device: 'emulator', arch: flags.gpuArch ?? 'sm_80', folder };
@@ -62,8 +50,7 @@ async function findTools(folder: string): Promise<Tools> {
     return { compiler, device: 'gpu', arch: flags.gpuArch ?? 'sm_80', folder };
   }
   ({ compiler } = await toolchainFor({ target: 'cuda' }, {}));
-  const { output } = await runTool('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader', '--id=0']);
-  return { compiler, device: 'gpu', arch: flags.gpuArch ?? archFor(output), folder };
+  return { compiler, device: 'gpu', arch: flags.gpuArch ?? await ownGpuArch(), folder };
 }
 
 const messageOf = (error: unknown): string => (error instanceof SpcError ? error.diagnostics.map((d) => `${d.code}: ${d.message}`).join('; ') : error instanceof Error ? error.message : String(error));

@@ -8,7 +8,7 @@ import { elementCount, valueOf, type Graph } from '../ir/types.js';
 import { importModel } from '../onnx/import.js';
 import type { FlagValues } from './flags.js';
 import { openOnnxRuntime, type OrtSession } from './onnxruntime.js';
-import { compileFromFlags, isFolder, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded, type ModelFile } from './source.js';
+import { compileToRun, isFolder, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded, type ModelFile } from './source.js';
 import type { Terminal } from './terminal.js';
 
 export interface Runnable {
@@ -48,7 +48,7 @@ export async function openModel(path: string, flags: FlagValues, terminal: Termi
   }
   const file = readModelFile(path, flags), engine = flags.engine ?? 'compiled';
   if (engine === 'compiled') {
-    const { files, imported, diagnostics } = await compileFromFlags(file, flags, terminal);
+    const { files, imported, diagnostics } = await compileToRun(file, flags, terminal);
     const model = lazily((): Promise<LoadedModel> => loadFiles(files, loadOptions, terminal));
     return {
       ...portsOf(imported), diagnostics, source: { file, graph: imported },

@@ -112,7 +112,7 @@ export const flags = {
   target: flag<TargetName>('-t, --target <name>', 'what to emit code for: cpu, cuda or fpga', oneOf(['cpu', 'cuda', 'fpga']), 'cpu'),
   cpu: flag<readonly CpuName[]>('--cpu <isa,...>', 'instruction set: native, x86-64-v3, x86-64-v4, x86-64-v4-vnni, aarch64 or generic; of several for x86-64, the best that the processor has is taken at run time', (t) => t.split(',').map(oneOf(['native', 'x86-64-v3', 'x86-64-v4', 'x86-64-v4-vnni', 'aarch64', 'generic'])), 'native'),
   precision: flag<Precision>('--precision <type>', 'of the cuda target: how products are multiplied and activations stored: fp16, bf16, tf32 (stored as f32) or fp32 (no tensor cores); sums are f32', oneOf(precisions), 'fp16'),
-  gpuArch: flag<readonly GpuName[]>('--gpu-arch <arch,...>', `of the cuda target: what the project is built for (${gpuNames.join(', ')}); of several, each has its own kernels, and the best that the device runs is taken`, (t) => t.split(',').map(oneOf(gpuNames)), 'sm_80'),
+  gpuArch: flag<readonly GpuName[]>('--gpu-arch <arch,...>', `of the cuda target: what the project is built for (${gpuNames.join(', ')}); of several, each has its own kernels, and the best that the device runs is taken`, (t) => t.split(',').map(oneOf(gpuNames)), 'sm_80; to run on a GPU, its own'),
   device: flag<Device>('--device <device>', 'what runs a model for a GPU: gpu, or emulator (the same kernels on the CPU, slowly)', oneOf(devices), 'gpu'),
   output: flag<string>('-o, --output <path>', 'where to write: a folder for emitted files, a file for a model', text),
   name: flag<string>('--name <identifier>', 'prefix of every emitted C symbol (default: the file\'s name)', (t) => {

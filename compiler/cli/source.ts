@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { load, type LoadedModel, type LoadOptions } from '../../runtime/node/load.js';
+import { ownGpuArch } from '../../runtime/node/toolchain.js';
 import { SpcError } from '../diagnostics/diagnostic.js';
 import { compileModel, readModel, writeFiles, type CompileOptions, type CompileResult, type ModelSource } from '../driver.js';
 import { readTensor } from '../io/inputs.js';
@@ -56,6 +57,12 @@ export async function compileFromFlags(source: ModelSource, flags: FlagValues, t
   const compiled = compileModel(source, { ...options, ...(measured ? { measured } : {}) });
   terminal.progress(1, 'compiled');
   return compiled;
+}
+
+/** The same for this machine: of GPUs, for the one that is here, where the flags name none. @throws SpcError SPC5508 where a GPU is wanted and there is none */
+export async function compileToRun(source: ModelSource, flags: FlagValues, terminal: Terminal): Promise<CompileResult> {
+  const onOwnGpu = flags.target === 'cuda' && flags.device !== 'emulator' && flags.gpuArch === undefined;
+  return compileFromFlags(source, flags, terminal, onOwnGpu ? { gpuArch: [await ownGpuArch()] } : {});
 }
 
 /** Builds emitted files in a temporary folder (the library itself stays in the cache) and loads them. */

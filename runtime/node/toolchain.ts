@@ -1,5 +1,6 @@
 /** How the sources that a target emits become a shared library: with which compiler, and which flags. */
 import { execFile } from 'node:child_process';
+import { archFor, gpuNames, type GpuName } from '../../backends/cuda/gpu.js';
 import { emulationFlags } from '../../backends/cuda/project.js';
 import { SpcError } from '../../compiler/diagnostics/diagnostic.js';
 import type { Manifest } from '../../compiler/manifest.js';
@@ -50,6 +51,17 @@ export const findNvcc = (wanted?: string): Promise<Compiler | undefined> => firs
 
 const missing = (code: string, message: string, hint: string): SpcError => new SpcError([{ code, severity: 'error', message, hint }]);
 
+const noGpu = (): SpcError => missing('SPC5508', 'no GPU was found: nvidia-smi does not answer', 'use --device=emulator to run the same kernels on the CPU, slowly; or --target=cpu');
+
+/** The architecture to compile for on this machine: that of its first GPU. @throws SpcError SPC5508 where there is none, or none that spc has kernels for */
+export async function ownGpuArch(): Promise<GpuName> {
+  const { ok, output } = await runTool('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader', '--id=0']);
+  if (!ok) throw noGpu();
+  const arch = archFor(output);
+  if (!arch) throw missing('SPC5508', `the GPU has compute capability ${output.trim()}, which spc has no kernels for`, `spc compiles for ${gpuNames.join(', ')}; --device=emulator runs their kernels on the CPU`);
+  return arch;
+}
+
 /** @throws SpcError SPC5501, SPC5505, SPC5508 where there is no compiler or no device for the model */
 export async function toolchainFor({ target }: Pick<Manifest, 'target'>, options: { readonly compiler?: string; readonly device?: Device }): Promise<Toolchain> {
   const shared = ['-fPIC', '-fvisibility=default'], system = process.platform === 'win32' ? [] : ['-lm', '-pthread'];
@@ -66,7 +78,7 @@ export async function toolchainFor({ target }: Pick<Manifest, 'target'>, options
         return { compiler, flags: (_, file) => [...(file.endsWith('.cu') ? ['-x', 'c++', ...emulationFlags] : ['-x', 'c', '-O2']), ...shared], link: ['-shared', ...system] };
       }
       const compiler = await findNvcc(options.compiler), gpu = await runTool('nvidia-smi', ['-L']);
-      if (!gpu.ok) throw missing('SPC5508', 'no GPU was found: nvidia-smi does not answer', 'use --device=emulator to run the same kernels on the CPU, slowly; or --target=cpu');
+      if (!gpu.ok) throw noGpu();
       if (!compiler) throw missing('SPC5501', `nvcc was not found (tried ${options.compiler ?? nvccCommands().join(', ')})`, 'install the CUDA toolkit or NVIDIA\'s wheels (`spc doctor` says how), name nvcc with the environment variable SPC_NVCC, or use --device=emulator');
       return { compiler, flags: (own) => [...own, '-Xcompiler', shared.join(',')], link: ['-shared'] };
     }

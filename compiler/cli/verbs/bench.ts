@@ -6,7 +6,7 @@ import type { Tensor } from '../../ir/tensor.js';
 import { deviceTiming, deviceTimingSources } from '../device-timing.js';
 import type { FlagValues } from '../flags.js';
 import { findOnnxRuntime, onnxRuntimeMissing, openOnnxRuntime } from '../onnxruntime.js';
-import { compileFromFlags, loadFiles, readBindings, readModelFile } from '../source.js';
+import { compileToRun, loadFiles, readBindings, readModelFile } from '../source.js';
 import { honestRatio, lastAllowedCpu, modelTimer, onnxRuntimeTimer, timeSideBySide, timingSource, type Timing } from '../timing.js';
 import type { ExitCode } from '../exit-codes.js';
 import type { Outcome, RunVerb } from '../verb.js';
@@ -42,7 +42,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
     // The pinned process has printed everything.
     if (exitCode !== undefined) process.exit(exitCode);
   }
-  const file = readModelFile(path!, flags), compiled = await compileFromFlags(file, flags, terminal);
+  const file = readModelFile(path!, flags), compiled = await compileToRun(file, flags, terminal);
   const model = await loadFiles(compiled.files, { threads, extraSources: onGpu ? deviceTimingSources() : new Map([['spc_timing.c', timingSource]]) }, terminal);
   const seed = flags.random ?? DEFAULT_SEED;
   const inputs = readInputs(model.inputs, { files: flags.input ?? [], seed, ...(flags.randomRange ? { range: flags.randomRange } : {}) });

@@ -10,7 +10,7 @@ import { bisectPasses, compareLayers } from '../bisect.js';
 import { compareTensors, defaultTolerance, formatComparison, type Comparison } from '../tensor-comparison.js';
 import { exitCodes } from '../exit-codes.js';
 import { findOnnxRuntime, openOnnxRuntime } from '../onnxruntime.js';
-import { compileFromFlags, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded } from '../source.js';
+import { compileToRun, loadFiles, loadOptionsOf, readBindings, readModelFile, runLoaded } from '../source.js';
 import type { Precision } from '../../../backends/cuda/target.js';
 import type { RunVerb } from '../verb.js';
 
@@ -34,7 +34,7 @@ export const run: RunVerb = async ([path], flags, terminal) => {
   const samples = flags.samples ?? 1;
   if (samples > 1 && flags.input) throw new SpcError([{ code: 'SPC6002', severity: 'error', message: '--samples draws random inputs, --input fixes them', hint: 'use one of the two' }]);
   const file = readModelFile(path!, flags);
-  const compiled = await compileFromFlags(file, flags, terminal), { imported } = compiled;
+  const compiled = await compileToRun(file, flags, terminal), { imported } = compiled;
   const inputPorts: InputPort[] = imported.inputs.map((id) => { const v = valueOf(imported, id); return { name: v.name, ...v.type }; });
   const outputPorts: InputPort[] = imported.outputs.map((o) => ({ name: o.name, ...valueOf(imported, o.value).type }));
   const seed = flags.random ?? (flags.input ? undefined : DEFAULT_SEED);
