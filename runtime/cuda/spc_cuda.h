@@ -38,6 +38,12 @@
 
 /* The value of lane (own lane xor mask). All 32 lanes must take part. */
 template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+/* The value of lane (own lane - distance); its own where there is no such lane. */
+template <class T> SPC_DEVICE T spc_shuffle_up(T value, unsigned distance) { return __shfl_up_sync(0xffffffffu, value, distance); }
+/* The value of one lane, for all. */
+template <class T> SPC_DEVICE T spc_shuffle(T value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
+/* What lanes of the warp wrote to memory before is what all of them read after. */
+SPC_DEVICE void spc_warp_barrier() { __syncwarp(); }
 
 typedef cudaStream_t spc_stream;
 static inline spc_status spc_dev_check(cudaError_t e) { return e == cudaSuccess ? SPC_OK : e == cudaErrorMemoryAllocation ? SPC_ERROR_MEMORY : SPC_ERROR_DEVICE; }
@@ -71,17 +77,24 @@ static inline spc_status spc_dev_launch_status(void) { return spc_dev_check(cuda
 #define SPC_PREPARE(kernel, shared) ((void)(kernel), SPC_OK)
 #define SPC_SHARED(name) unsigned char *name = spc_emu::current_launch()->shared
 
-template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) {
+/* `from(lane)` is the lane whose value it gets. */
+template <class T, class From> SPC_DEVICE T spc_shuffle_lanes(int operation, T value, From from) {
   static_assert(sizeof(T) == 4, "shuffles move 32 bits");
   uint32_t in, out;
   memcpy(&in, &value, 4);
-  spc_emu::collective(100 + mask, &in, 1, &out, 1, 0, [mask](spc_emu::Warp &w) {
-    for (int lane = 0; lane < SPC_WARP_SIZE; lane++) w.out[lane][0] = w.in[lane ^ mask][0];
+  spc_emu::collective(operation, &in, 1, &out, 1, 0, [from](spc_emu::Warp &w) {
+    for (int lane = 0; lane < SPC_WARP_SIZE; lane++) w.out[lane][0] = w.in[from(lane)][0];
   });
   T result;
   memcpy(&result, &out, 4);
   return result;
 }
+template <class T> SPC_DEVICE T spc_shuffle_xor(T value, int mask) { return spc_shuffle_lanes(100 + mask, value, [mask](int lane) { return lane ^ mask; }); }
+template <class T> SPC_DEVICE T spc_shuffle_up(T value, unsigned distance) {
+  return spc_shuffle_lanes(400 + (int)distance, value, [distance](int lane) { return lane < (int)distance ? lane : lane - (int)distance; });
+}
+template <class T> SPC_DEVICE T spc_shuffle(T value, int lane) { return spc_shuffle_lanes(500 + lane, value, [lane](int) { return lane; }); }
+SPC_DEVICE void spc_warp_barrier() { spc_emu::collective(99, nullptr, 0, nullptr, 0, 0, [](spc_emu::Warp &) {}); }
 
 typedef spc_emu::Stream *spc_stream;
 static inline spc_status spc_dev_alloc(void **p, size_t bytes) {

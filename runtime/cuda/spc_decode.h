@@ -15,7 +15,8 @@ template <class Element, class Weights, int COLUMNS, int WARPS> struct spc_decod
   /* Blocks of 128 bytes of a column in shared memory at a time. */
   static constexpr int room = 32, block_bytes = COLUMNS * 128;
   static constexpr int sheet_bytes = WARPS * 16 * COLUMNS * 4;
-  static constexpr int shared_bytes = room * block_bytes > sheet_bytes ? room * block_bytes : sheet_bytes;
+  static constexpr int work_bytes = room * block_bytes > sheet_bytes ? room * block_bytes : sheet_bytes;
+  static constexpr int shared_bytes = work_bytes + WARPS * Form::scratch_bytes;
 
   /* The columns' elements of `count` blocks from `first` on. */
   template <class Source> SPC_DEVICE void fill(unsigned char *memory, const Source &source, int first, int count) {
@@ -43,6 +44,7 @@ template <class Element, class Weights, int COLUMNS, int WARPS> struct spc_decod
   template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    unsigned char *scratch = memory + work_bytes + warp * Form::scratch_bytes;
     float sums[NI][4] = {};
     for (int first = weights.begin(), end = weights.end(); first < end; first += room) {
       const int count = end - first < room ? end - first : room;
@@ -57,6 +59,7 @@ template <class Element, class Weights, int COLUMNS, int WARPS> struct spc_decod
         for (int i = 0; i < AHEAD; i++) {
           if (b0 + i * WARPS >= count) break;
           const unsigned char *block = memory + (b0 + i * WARPS) * block_bytes;
+          Form::expand(part[i], scratch, lane);
           multiply<0>(sums, part[i], block, lane);
           multiply<1>(sums, part[i], block, lane);
         }

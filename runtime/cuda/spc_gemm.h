@@ -31,10 +31,12 @@ struct spc_dense {
       }
     }
   }
-  /* A lane's part of a tile. */
+  /* A lane's part of a tile; for decoding, with what turns it into fragments, and the shared memory that a warp needs for that. */
   struct part {
     uint4 fragment[4];
   };
+  static constexpr int scratch_bytes = 0;
+  SPC_DEVICE void expand(part &, unsigned char *, int) {}
   SPC_DEVICE part stream(const unsigned char *tile, int lane) {
     part p;
     SPC_UNROLL
@@ -69,6 +71,8 @@ struct spc_sparse {
     uint4 fragment[2];
     uint32_t places;
   };
+  static constexpr int scratch_bytes = 0;
+  SPC_DEVICE void expand(part &, unsigned char *, int) {}
   SPC_DEVICE part stream(const unsigned char *tile, int lane) {
     part p;
     SPC_UNROLL

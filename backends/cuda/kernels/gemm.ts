@@ -7,6 +7,7 @@ import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
+import { bitmapCandidates, bitmapRefusals } from './bitmap.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { whyNotPattern } from './eligibility.js';
 import { columnsObject, finish, formOf, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
@@ -67,18 +68,21 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false), tilings)];
       const { matrix, strange } = weightsOfNode(request, p);
       // where both are predicted to take as long, the sparse one reads less
-      return (strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
+      return [...(strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
         const form = formOf(p, type, matrix, sparse), decodes = p.columns <= MOST_COLUMNS && p.batches === 1;
         return [candidate(gpu, request, form, tilings), ...(gpu.wgmma ? [candidate(gpu, request, form, warpgroupTilings)] : []), ...(decodes ? [decodeCandidate(gpu, request, form)] : [])];
-      });
+      }), ...bitmapCandidates(gpu, request, p, matrix, type)];
     },
     refusals(request): readonly Refusal[] {
       const p = productOf(request, type);
       if (p === undefined) return [];
       if (typeof p === 'string') return [{ kernel: 'gemm', reason: p }];
-      const strange = isConstant(p) ? weightsOfNode(request, p).strange : 'weights are computed: zeros among them are not known';
-      const moving = gpu.wgmma && !isConstant(p) ? [{ kernel: 'wgmma', reason: 'weights are computed: warpgroups have only constant ones in the order of their registers' }] : [];
-      return [...moving, ...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }])];
+      if (!isConstant(p)) {
+        const computed = (kernel: string, more: string): Refusal => ({ kernel, reason: `weights are computed: ${more}` });
+        return [...(gpu.wgmma ? [computed('wgmma', 'warpgroups have only constant ones in the order of their registers')] : []), computed(`${keep}:${of} gemm`, 'zeros among them are not known')];
+      }
+      const { matrix, strange } = weightsOfNode(request, p);
+      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, matrix, type)];
     },
   };
 }

@@ -17,8 +17,9 @@ export interface Form {
   /** What the report calls the type, and the pattern before the kernel's name. */
   readonly label: string;
   readonly pattern: string;
-  /** Name of the element type in runtime/cuda. */
+  /** Names of the element type and of the form of constant weights in runtime/cuda. */
   readonly element: string;
+  readonly form: string;
   /** Elements in 128 bytes of a row, blocks of so many along a row, tiles of 16 rows, and bytes of all. */
   readonly perBlock: number;
   readonly blocks: number;
@@ -36,7 +37,7 @@ export const perBlockOf = (type: ElementType): number => (type === 'f32' ? 32 : 
 export function formOf(product: Product, type: ElementType, weights: WeightMatrix | undefined, sparse: boolean): Form {
   const perBlock = perBlockOf(type), blocks = Math.ceil(product.depth / perBlock), tiles = Math.ceil(product.rows / 16), { keep, of } = sparsePattern(type);
   return {
-    product, ...(weights ? { weights } : {}), sparse, label: type === 'f32' ? 'tf32' : type, pattern: sparse ? `${keep}:${of} ` : '', element: elementNames[type],
+    product, ...(weights ? { weights } : {}), sparse, label: type === 'f32' ? 'tf32' : type, pattern: sparse ? `${keep}:${of} ` : '', element: elementNames[type], form: sparse ? 'spc_sparse' : 'spc_dense',
     perBlock, blocks, tiles, bytes: product.batches * tiles * blocks * tileBytes(sparse),
   };
 }
@@ -53,9 +54,9 @@ const sourceType = ({ name, sizes, tensor }: Source, element: string): string =>
 const sourceObject = (s: Source, element: string): CallArgument => ({ kind: 'object', type: sourceType(s, element), args: [pointer(s.tensor.param)] });
 
 /** Type of a product's weights in runtime/cuda/spc_gemm.h. */
-export function weightsType({ product: { w, batches }, sparse, element }: Form): string {
+export function weightsType({ product: { w, batches }, form, element }: Form): string {
   if (typeof w !== 'function') return `spc_moving<${sourceType(w, element)}>`;
-  return `${batches === 1 ? 'spc_tiles' : 'spc_groups'}<${sparse ? 'spc_sparse' : 'spc_dense'}>`;
+  return `${batches === 1 ? 'spc_tiles' : 'spc_groups'}<${form}>`;
 }
 /** The object of that type. */
 export function weightsObject(f: Form, request: KernelRequest): CallArgument {
