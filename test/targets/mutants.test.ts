@@ -1,5 +1,5 @@
 /** Small mistakes in the kernels for tensor cores, one at a time: the emulation must catch every one. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { gpus, type Gpu } from '../../backends/cuda/gpu.js';
 import { tensorCoreRule } from '../../backends/cuda/kernels/gemm.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
@@ -7,17 +7,8 @@ import type { KernelRule } from '../../backends/types.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf, type DenseTensor } from '../../compiler/ir/tensor.js';
 import { randomNumbers } from '../support/graphs.js';
-import { buildEmulation, emitGraph, hasGxx, replays, runProgram, temporaryFolder } from './support.js';
-
-/** What is replaced in a header, everywhere that it occurs. */
-interface Mutant {
-  readonly name: string;
-  readonly header: 'spc_gemm.h' | 'spc_decode.h' | 'spc_wgmma.h';
-  readonly from: string;
-  readonly to: string;
-  /** Part of what the emulation says, where it says more than that results differ. */
-  readonly shows?: string;
-}
+import { testMutants, type Mutant } from './mutate.js';
+import { emitGraph } from './support.js';
 
 const mutants: readonly Mutant[] = [
   { name: 'waits for a copy too few', header: 'spc_gemm.h', from: 'spc_copy_wait<STAGES - 2>()', to: 'spc_copy_wait<STAGES - 1>()' },
@@ -92,48 +83,11 @@ const subjects: readonly Subject[] = [
   // two warpgroups along rows of w, and along columns; a ring that comes round, an odd number of blocks and an even one
   { name: 'warpgroups', sizes: [[100, 288, 140, true], [230, 256, 60, false]], gpu: { ...gpus.sm_90a, multiprocessors: 1 }, only: 'wgmma', kernels: ['1:2 wgmma tf32 256x128', 'wgmma tf32 64x256'], mutants: warpgroupMutants },
 ];
-const seeds = ['0', '1', '2'];
-const bits = (tensors: readonly DenseTensor[]): string => tensors.map((t) => Buffer.from(t.data.buffer).toString('base64')).join();
 
-describe.skipIf(!hasGxx).each(subjects.map((s) => [s.name, s] as const))('%s', (_, subject) => {
-  const { graph, inputs } = products(subject.sizes), rule = tensorCoreRule(subject.gpu, 'f32'), folder = temporaryFolder();
+describe.each(subjects.map((s) => [s.name, s] as const))('%s', (_, subject) => {
+  const { graph, inputs } = products(subject.sizes), rule = tensorCoreRule(subject.gpu, 'f32');
   const only: KernelRule = { ...rule, candidates: (r) => rule.candidates(r).filter((c) => c.choice.kernel.includes(subject.only)) };
   const { plan, files } = emitGraph(graph, { ...cudaTarget('tf32'), kernels: [only] });
-
-  let right = '';
-  beforeAll(() => {
-    const program = buildEmulation(files, folder.path, 'model');
-    plan.steps.forEach((s, i) => expect(s.choice.kernel).toContain(subject.kernels[i]));
-    right = bits(runProgram(program, plan, inputs));
-    for (const seed of seeds) expect(bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }))).toBe(right);
-    expect(replays(program, inputs.length)).toBe(0);
-  }, 120_000);
-  afterAll(() => folder.dispose());
-
-  /** How the emulation shows that something is wrong; undefined where it does not. */
-  function caught(program: string): string | undefined {
-    for (const seed of seeds) {
-      let got: string;
-      try {
-        got = bits(runProgram(program, plan, inputs, { SPC_EMU_SEED: seed }));
-      } catch (error) {
-        return /spc_emu: .*/.exec(String(error))?.[0] ?? 'it crashes';
-      }
-      if (got !== right) return 'other results';
-    }
-    return replays(program, inputs.length) > 0 ? 'bank conflicts' : undefined;
-  }
-
-  test.each(subject.mutants.map((m) => [m.name, m] as const))('%s', (_, { header, from, to, shows }) => {
-    const own = temporaryFolder(), text = String(files.get(header));
-    try {
-      expect(text).toContain(from);
-      const program = buildEmulation(new Map([...files, [header, text.replaceAll(from, to)]]), own.path, 'model', ['-Wno-unused', '-Wno-maybe-uninitialized']);
-      const how = caught(program);
-      expect(how).toBeDefined();
-      if (shows !== undefined) expect(how).toContain(shows);
-    } finally {
-      own.dispose();
-    }
-  }, 60_000);
+  test('every kernel is among them', () => plan.steps.forEach((s, i) => expect(s.choice.kernel).toContain(subject.kernels[i])));
+  testMutants({ plan, files, inputs, mutants: subject.mutants });
 });

@@ -9,8 +9,11 @@ import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { formOf, type Form } from './pieces.js';
 import type { ElementType, Product } from './product.js';
 
-/** Estimate, not measured: cycles of a multiprocessor for each element that a lane puts in its place (a load from shared memory, its address, the bit, its half of a register). */
-const ELEMENT_CYCLES = 3;
+/**
+ * Estimates, not measured. Cycles of a multiprocessor for each element that a lane puts in its place (a load from shared memory, its address, the bit, its half of
+ * a register); nanoseconds for one more way through the memory system: where tiles begin is read before they are.
+ */
+const ELEMENT_CYCLES = 3, TABLE = 600;
 /** As spc_bitmap::scratch_bytes. */
 const SCRATCH_BYTES = tileBytes(false);
 
@@ -30,7 +33,7 @@ export function bitmapCandidates(gpu: Gpu, request: KernelRequest, p: Product, m
     const bytes = bitmapFragments(matrix);
     return new Map([[1, denseTensor('u8', [bytes.length], bytes)]]);
   };
-  return [decodeCandidate(gpu, request, form, { pack, scratchBytes: SCRATCH_BYTES, cycles: ELEMENT_CYCLES * form.perBlock / 2 })];
+  return [decodeCandidate(gpu, request, form, { pack, scratchBytes: SCRATCH_BYTES, cycles: ELEMENT_CYCLES * form.perBlock / 2, wait: TABLE })];
 }
 
 /** Of few columns, where a bitmap would be asked for. */

@@ -19,16 +19,18 @@ export interface Expansion {
   readonly scratchBytes: number;
   /** Of a multiprocessor, for a tile. */
   readonly cycles: number;
+  /** Nanoseconds before the first tile can be asked for. */
+  readonly wait: number;
 }
 
-export function decodeCandidate(gpu: Gpu, request: KernelRequest, f: Form, { pack, scratchBytes, cycles }: Expansion = { pack: () => packTiles(f), scratchBytes: 0, cycles: 0 }): KernelCandidate {
+export function decodeCandidate(gpu: Gpu, request: KernelRequest, f: Form, { pack, scratchBytes, cycles, wait }: Expansion = { pack: () => packTiles(f), scratchBytes: 0, cycles: 0, wait: 0 }): KernelCandidate {
   const { product: p, tiles, blocks, bytes, sparse } = f, columns = p.columns <= 8 ? 8 : 16, warps = Math.min(MOST_WARPS, blocks);
   return {
     choice: {
       status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}decode ${f.label} ${columns} columns`,
       reason: `${p.rows}x${p.depth} times ${p.columns} columns: reading ${bytes} bytes of ${sparse ? 'sparse ' : ''}weights takes the time`,
     },
-    nanoseconds: Math.max(bytes / gpu.bytesPerNanosecond, tiles * blocks * cycles / gpu.multiprocessors / gpu.clock) * Math.max(1, gpu.multiprocessors / 2 / tiles) + LATENCY,
+    nanoseconds: Math.max(bytes / gpu.bytesPerNanosecond, tiles * blocks * cycles / gpu.multiprocessors / gpu.clock) * Math.max(1, gpu.multiprocessors / 2 / tiles) + LATENCY + wait,
     pack,
     build: (k) => [gridCall(
       { blocks: [tiles, 1, 1], threads: 32 * warps, sharedBytes: Math.max(ROOM * columns * 128, warps * 16 * columns * 4) + warps * scratchBytes },

@@ -1,7 +1,7 @@
 /** Products on tensor cores, 2:4 sparse or dense: linear layers, and convolutions as products with windows (implicit GEMM). */
-import { add, cast, gridCall, load, mul, pointer } from '../../../compiler/kir/build.js';
+import { cast } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
-import type { Expr, Stmt } from '../../../compiler/kir/types.js';
+import type { Stmt } from '../../../compiler/kir/types.js';
 import type { WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
@@ -10,21 +10,19 @@ import type { Gpu } from '../gpu.js';
 import { bitmapCandidates, bitmapRefusals } from './bitmap.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { whyNotPattern } from './eligibility.js';
-import { columnsObject, finish, formOf, packTiles, weightsObject, weightsType, type Form } from './pieces.js';
+import { finish, formOf, gemmCall, packTiles, storesParts, sumOfParts, type Form, type Parts } from './pieces.js';
 import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType, type Product } from './product.js';
-import { chooseTiling, sharedBytes, tilings, warpgroupTilings, type Tiling } from './tiling.js';
+import { residualCandidates, residualRefusals } from './residual.js';
+import { chooseTiling, tilings, warpgroupTilings, type Tiling } from './tiling.js';
 
 /** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
-function addShares(k: KernelBuilder, { results: { y, epilogue }, out, rows, columns }: Product, parts: string, shares: number, pitch: number): Stmt[] {
-  return k.forEach([columns, rows], ([n, m]) => {
-    const part = (share: number): Expr => load(parts, 'f32', add(mul(add(n!, share * columns), pitch), m!));
-    return [k.storeThrough(epilogue, y, [n!, m!], cast(Array.from({ length: shares }, (_, i) => part(i)).reduce((a, b) => add(a, b)), out))];
-  });
+function addShares(k: KernelBuilder, p: Product, parts: Parts): Stmt[] {
+  return k.forEach([p.columns, p.rows], ([n, m]) => [k.storeThrough(p.results.epilogue, p.results.y, [n!, m!], cast(sumOfParts(parts, p, n!, m!), p.out))]);
 }
 
 function candidate(gpu: Gpu, request: KernelRequest, f: Form, among: readonly Tiling[]): KernelCandidate {
-  const { product: p, sparse } = f, { tiling, shares, nanoseconds } = chooseTiling(gpu, f, among), { bm, bn, warpsM, warpsN, stages, warpgroups } = tiling;
-  const tilesOfRows = Math.ceil(p.rows / bm), pitch = tilesOfRows * bm, times = p.batches === 1 ? '' : `${p.batches} times `, divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
+  const { product: p, sparse } = f, cost = chooseTiling(gpu, f, among), { tiling: { bm, bn, warpgroups }, shares, nanoseconds } = cost;
+  const pitch = Math.ceil(p.rows / bm) * bm, times = p.batches === 1 ? '' : `${p.batches} times `, divided = shares === 1 ? '' : `, the depth in ${shares} shares`;
   return {
     choice: {
       status: sparse ? 'sparse-kernel' : 'dense-kernel', kernel: `${f.pattern}${warpgroups ? 'wgmma' : 'gemm'} ${f.label} ${bm}x${bn}${shares === 1 ? '' : ` in ${shares} shares`}`,
@@ -33,13 +31,9 @@ function candidate(gpu: Gpu, request: KernelRequest, f: Form, among: readonly Ti
     nanoseconds,
     pack: () => packTiles(f),
     build: (k) => {
-      const parts = shares === 1 ? undefined : k.scratch('parts', 'f32', shares * p.columns * pitch);
-      const gemm = gridCall(
-        { blocks: [Math.ceil(p.columns / bn), tilesOfRows, p.batches * shares], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
-        `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[f.element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f),
-        parts === undefined ? finish(k, p, bm, bn) : { kind: 'object', type: `spc_share<${p.columns}, ${pitch}>`, args: [pointer(parts)] },
-      );
-      return parts === undefined ? [gemm] : [gemm, ...addShares(k, p, parts, shares, pitch)];
+      if (shares === 1) return [gemmCall(f, request, cost, finish(k, p, bm, bn))];
+      const parts = { name: k.scratch('parts', 'f32', shares * p.columns * pitch), shares, pitch };
+      return [gemmCall(f, request, cost, storesParts(p, parts)), ...addShares(k, p, parts)];
     },
   };
 }
@@ -71,7 +65,7 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       return [...(strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
         const form = formOf(p, type, matrix, sparse), decodes = p.columns <= MOST_COLUMNS && p.batches === 1;
         return [candidate(gpu, request, form, tilings), ...(gpu.wgmma ? [candidate(gpu, request, form, warpgroupTilings)] : []), ...(decodes ? [decodeCandidate(gpu, request, form)] : [])];
-      }), ...bitmapCandidates(gpu, request, p, matrix, type)];
+      }), ...bitmapCandidates(gpu, request, p, matrix, type), ...residualCandidates(gpu, request, p, matrix, type)];
     },
     refusals(request): readonly Refusal[] {
       const p = productOf(request, type);
@@ -82,7 +76,7 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
         return [...(gpu.wgmma ? [computed('wgmma', 'warpgroups have only constant ones in the order of their registers')] : []), computed(`${keep}:${of} gemm`, 'zeros among them are not known')];
       }
       const { matrix, strange } = weightsOfNode(request, p);
-      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, matrix, type)];
+      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, matrix, type), ...residualRefusals(gpu, p, matrix)];
     },
   };
 }

@@ -1,12 +1,13 @@
 /** What the kernels of products have in common. */
 import { denseTensor } from '../../../compiler/ir/tensor.js';
-import { add, cast, compare, forLoop, ifStmt, index, load, mul, pointer, ref } from '../../../compiler/kir/build.js';
+import { add, cast, compare, forLoop, gridCall, ifStmt, index, load, mul, pointer, ref } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
-import type { CallArgument, Stmt } from '../../../compiler/kir/types.js';
+import type { CallArgument, Expr, Stmt } from '../../../compiler/kir/types.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { KernelCandidate, KernelRequest } from '../../types.js';
 import { denseFragments, sparseFragments, sparsePattern, tileBytes } from '../fragments.js';
 import type { ElementType, Product, Source } from './product.js';
+import { sharedBytes, type TilingCost } from './tiling.js';
 
 /** A product in the form in which tensor cores compute it. */
 export interface Form {
@@ -66,11 +67,40 @@ export function weightsObject(f: Form, request: KernelRequest): CallArgument {
 /** Where a product's columns come from. */
 export const columnsObject = ({ product, element }: Form): CallArgument => sourceObject(product.x, element);
 
-/** What a kernel calls with sums of four neighbouring rows of w at one column: the epilogue, and the stores. @param bm, bn rows and columns that a block of threads computes */
-export function finish(k: KernelBuilder, { results: { y, epilogue }, out, rows, columns, batches, further }: Product, bm: number, bn: number): CallArgument {
+/** Sums of shares of the depth in memory: parts[share][column][pitch]. */
+export interface Parts {
+  readonly name: string;
+  readonly shares: number;
+  readonly pitch: number;
+}
+
+/** Parts of y[n][m], added up in their order. */
+export function sumOfParts({ name, shares, pitch }: Parts, { columns }: Product, n: Expr, m: Expr): Expr {
+  return Array.from({ length: shares }, (_, share) => load(name, 'f32', add(mul(add(n, share * columns), pitch), m))).reduce((a, b) => add(a, b));
+}
+
+/** A product whose sums are parts. */
+export const storesParts = ({ columns }: Product, { name, pitch }: Parts): CallArgument => ({ kind: 'object', type: `spc_share<${columns}, ${pitch}>`, args: [pointer(name)] });
+
+/** The call of spc_gemm or spc_wgmma_gemm. @param store what it does with its sums */
+export function gemmCall(f: Form, request: KernelRequest, { tiling, shares }: TilingCost, store: CallArgument): Stmt {
+  const { product: p, sparse, element } = f, { bm, bn, warpsM, warpsN, stages, warpgroups } = tiling;
+  return gridCall(
+    { blocks: [Math.ceil(p.columns / bn), Math.ceil(p.rows / bm), p.batches * shares], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
+    `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f), store,
+  );
+}
+
+/**
+ * What a kernel calls with sums of four neighbouring rows of w at one column: the epilogue, and the stores.
+ * @param bm, bn rows and columns that a block of threads computes
+ * @param parts what is added to the sums
+ */
+export function finish(k: KernelBuilder, p: Product, bm: number, bn: number, parts?: Parts): CallArgument {
+  const { results: { y, epilogue }, out, rows, columns, batches, further } = p;
   const sums = k.name('sums'), m = k.name('m'), n = k.name('n'), z = k.name('z'), i = k.name('i'), row = add(ref(m), ref(i));
   const place = batches === 1 ? [ref(n), row] : further === 'columns' ? [add(mul(ref(z), columns), ref(n)), row] : [ref(n), add(mul(ref(z), rows), row)];
-  const stored: Stmt = k.storeThrough(epilogue, y, place, cast(load(sums, 'f32', ref(i)), out));
+  const own = load(sums, 'f32', ref(i)), stored: Stmt = k.storeThrough(epilogue, y, place, cast(parts ? add(sumOfParts(parts, p, ref(n), row), own) : own, out));
   const checks = [...(rows % bm === 0 ? [] : [compare('lt', row, rows)]), ...(columns % bn === 0 ? [] : [compare('lt', ref(n), columns)])];
   const guarded = checks.reduceRight<Stmt>((inner, check) => ifStmt(check, [inner]), stored), numbers = [m, n, ...(batches === 1 ? [] : [z])];
   return {

@@ -12,6 +12,7 @@ import { gpus, type Gpu } from '../gpu.js';
 import { cudaTarget } from '../target.js';
 import { bitmapCandidates } from './bitmap.js';
 import { isConstant, productOf, weightsOf, type ElementType, type Product } from './product.js';
+import { residualCandidates } from './residual.js';
 
 /** y[columns][rows] = x[columns][depth] w[depth][rows]. */
 interface Case {
@@ -38,6 +39,18 @@ const few: readonly Case[] = [
   { rows: 32, depth: 128, columns: 2, density: 0.1, full: (m, k) => m < 16 && k < 64 },
   { rows: 20, depth: 100, columns: 4, density: 0 },
 ];
+
+const many: readonly Case[] = [
+  { rows: 1, depth: 8, columns: 17, density: 0, full: (_, k) => k < 3 },
+  { rows: 7, depth: 72, columns: 33, density: 0.3, finished: true },
+  { rows: 130, depth: 200, columns: 129, density: 0.2, finished: true },
+  { rows: 300, depth: 64, columns: 40, density: 0.1 },
+  { rows: 33, depth: 2100, columns: 17, density: 0.1, finished: true },
+  { rows: 130, depth: 2100, columns: 24, density: 0.02 },
+  { rows: 140, depth: 256, columns: 19, density: 0.1, full: (m) => m % 50 === 7, without: (m) => m % 16 === 3 || (m > 63 && m < 80) },
+];
+/** Of which sparse tensor cores can take all. */
+const fitting: readonly Case[] = [{ rows: 1, depth: 5, columns: 17, density: 0, full: (_, k) => k > 2 }, { rows: 20, depth: 100, columns: 20, density: 0 }];
 
 const halves = (count: number, seed: number): number[] => randomNumbers(count, seed).map((x) => f16ToNumber(numberToF16(x)));
 const bias = (c: Case): number[] => Array.from({ length: c.rows }, (_, m) => m / 64 - 1);
@@ -87,6 +100,8 @@ const bits = (t: DenseTensor): string => Buffer.from(t.data.buffer, t.data.byteO
 
 const kernels: readonly { readonly name: string; readonly cases: readonly Case[]; readonly candidates: Candidates }[] = [
   { name: 'bitmap decode', cases: few, candidates: bitmapCandidates },
+  { name: 'rows in slices', cases: [...many, ...fitting], candidates: (...request) => residualCandidates(...request).filter((c) => !c.choice.kernel.includes('gemm')) },
+  { name: 'and rows in slices', cases: many, candidates: (...request) => residualCandidates(...request).filter((c) => c.choice.kernel.includes('gemm')) },
 ];
 const types = ['f16', 'bf16', 'f32'] as const;
 
