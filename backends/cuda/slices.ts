@@ -4,13 +4,14 @@
  */
 import { ceilDiv, roundUp } from '../../compiler/layouts/types.js';
 import { weightMatrix, type WeightMatrix } from '../../compiler/layouts/index.js';
-import { newArray, numberAt } from '../../compiler/ir/tensor.js';
+import { newArray } from '../../compiler/ir/tensor.js';
 
 /** As in spc_slices and spc_sell. */
 export const SLICE_ROWS = 128, ZERO_FEATURES = 8;
 const LANES = 32, ROWS_OF_LANE = 4, BANK_PLACES = 8;
 
 const elementBytes = ({ dtype }: Pick<WeightMatrix, 'dtype'>): 2 | 4 => (dtype === 'f32' ? 4 : 2);
+const rawOf = ({ dtype, data: { buffer, byteOffset, length } }: WeightMatrix): Uint16Array | Uint32Array => (dtype === 'f32' ? new Uint32Array(buffer, byteOffset, length) : new Uint16Array(buffer, byteOffset, length));
 /** Features of a column in shared memory: whole blocks of 128 bytes. */
 export const featuresOf = (m: Pick<WeightMatrix, 'dtype' | 'cols'>): number => roundUp(m.cols, 128 / elementBytes(m));
 /** Where feature `k` lies, as spc_sell::place. */
@@ -40,12 +41,13 @@ export function rowCounts({ rows, cols, bits }: WeightMatrix, { keep, of } = { k
 /** The `keep` largest of every `of` consecutive elements of a row (the first ones where several are as large), and all others. What is no number counts as largest. */
 export function largestOfGroups(m: WeightMatrix, { keep, of }: { readonly keep: number; readonly of: number }): { readonly largest: WeightMatrix; readonly others: WeightMatrix } {
   const largest = m.data.slice(), others = newArray(m.dtype, m.data.length);
-  const magnitude = (at: number): number => { const v = Math.abs(numberAt(m.dtype, m.data, at)); return Number.isNaN(v) ? Infinity : v; };
+  // without their sign, floating-point numbers are in the order of their bits, and what is no number comes last
+  const raw = rawOf(m), mask = elementBytes(m) === 4 ? 0x7fffffff : 0x7fff, magnitude = (at: number): number => raw[at]! & mask;
   for (let row = 0; row < m.rows; row++) for (let first = 0; first < m.cols; first += of) {
     const there: number[] = [];
     for (let at = row * m.cols + first; at < row * m.cols + Math.min(first + of, m.cols); at++) if (m.bits[at]) there.push(at);
     if (there.length <= keep) continue;
-    for (const at of there.sort((a, b) => (magnitude(a) === magnitude(b) ? 0 : magnitude(b) - magnitude(a))).slice(keep)) {
+    for (const at of there.sort((a, b) => magnitude(b) - magnitude(a)).slice(keep)) {
       others[at] = m.data[at]!;
       largest[at] = 0;
     }
@@ -80,7 +82,7 @@ function inOrder(rows: readonly (readonly number[])[], steps: number): number[][
 export function packSlices(m: WeightMatrix): Uint8Array {
   const size = elementBytes(m), stepBytes = LANES * (size + 2), steps = sliceSteps(rowCounts(m)), table = roundUp((steps.length + 1) * 4, 128), total = steps.reduce((n, s) => n + s, 0);
   const packed = new Uint8Array(table + total * stepBytes), ends = new Uint32Array(packed.buffer, 0, steps.length + 1), view = new DataView(packed.buffer), features = featuresOf(m);
-  const raw = size === 4 ? new Uint32Array(m.data.buffer, m.data.byteOffset, m.data.length) : m.data;
+  const raw = rawOf(m);
   const featuresOfRow = (row: number): number[] => (row < m.rows ? Array.from(m.bits.subarray(row * m.cols, (row + 1) * m.cols), (bit, k) => (bit ? k : -1)).filter((k) => k >= 0) : []);
   let first = 0;
   steps.forEach((count, part) => {
@@ -90,8 +92,8 @@ export function packSlices(m: WeightMatrix): Uint8Array {
       inOrder(rows.map(featuresOfRow), count).forEach((order, i) => order.forEach((k, step) => {
         const at = table + (first + step) * stepBytes, lane = lanes + i;
         view.setUint16(at + LANES * size + lane * 2, k < 0 ? features - 1 - k : placeOf(k), true);
-        if (k >= 0 && size === 4) view.setUint32(at + lane * 4, Number(raw[rows[i]! * m.cols + k]), true);
-        else if (k >= 0) view.setUint16(at + lane * 2, Number(raw[rows[i]! * m.cols + k]), true);
+        if (k >= 0 && size === 4) view.setUint32(at + lane * 4, raw[rows[i]! * m.cols + k]!, true);
+        else if (k >= 0) view.setUint16(at + lane * 2, raw[rows[i]! * m.cols + k]!, true);
       }));
     }
     first += count;

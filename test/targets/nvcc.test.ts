@@ -8,7 +8,9 @@ import { cudaTarget } from '../../backends/cuda/target.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { constant, max } from '../../compiler/kir/build.js';
+import { randomNumbers } from '../support/graphs.js';
 import { narrowActivations } from '../../passes/narrow-activations.js';
+import { onlyRule } from './unstructured.js';
 import { emitGraph, hasNvcc, mustExec, nvcc, temporaryFolder, writeProject } from './support.js';
 
 /** Columns, depth, rows: every size of block, of warpgroups too, and decoding. */
@@ -59,5 +61,28 @@ describe.skipIf(!hasNvcc).each(gpuNames)(`%s${hasNvcc ? '' : ' (skipped: no nvcc
       expect(f).toMatch(/cp\.async/);
       expect(f).not.toMatch(/(ld|st)\.local/);
     }
+  }, 300_000);
+});
+
+/** Columns, depth, rows, share of weights, and the kernel: those for weights with zeros anywhere. */
+const unstructured = [[16, 1024, 256, 0.3, /bitmap/], [4, 1024, 256, 0.3, /bitmap/], [200, 512, 256, 0.02, /^rows in slices/], [200, 512, 256, 0.2, /and rows in slices/]] as const;
+
+describe.skipIf(!hasNvcc).each(gpuNames.flatMap((arch) => (['f16', 'bf16', 'f32'] as const).map((type) => [arch, type] as const)))('%s %s: zeros anywhere', (arch, type) => {
+  const folder = temporaryFolder(), g = new GraphBuilder('m');
+  const outputs = unstructured.map(([n, k, m, share], i) => {
+    const chance = randomNumbers(k * m, i + 1), x = g.map([g.input(`x${i}`, { dtype: 'f32', shape: [n, k] })], (e) => max(e, constant('f32', 0)));
+    const [y] = g.op('matmul', [x, g.constant(tensorOf('f32', [k, m], chance.map((v) => ((v + 1) / 2 < share ? v : 0))))], { transA: false, transB: false, out: 'f32' });
+    return { name: `y${i}`, value: y! };
+  });
+  const graph = g.finish(outputs), products = graph.nodes.filter((n) => n.kind === 'matmul').map((n) => n.outputs[0]);
+  const rule = onlyRule(type, arch, (request, name) => unstructured[products.indexOf(request.node.outputs[0])]![4].test(name));
+  const { files } = emitGraph(type === 'f32' ? graph : narrowActivations(type).run(graph, { report: () => undefined }), { ...cudaTarget('fp16', [arch]), kernels: [rule] }, 'model', 'file');
+  writeProject(files, folder.path);
+  afterAll(() => folder.dispose());
+
+  test('registers hold everything', () => {
+    const told = mustExec('sh', ['-c', `${nvcc} -std=c++17 -O3 -arch=${arch} -cubin -Xptxas -v model.cu -o model.cubin 2>&1`], { cwd: folder.path });
+    const spills = [...told.matchAll(/Compiling entry function '\w*?(n\d+_matmul)[\s\S]*?(\d+) bytes spill stores/g)].map((m) => Number(m[2]));
+    expect(spills).toEqual([0, 0, 0, 0, 0]);
   }, 300_000);
 });

@@ -1,11 +1,6 @@
 /** Small mistakes in the kernels for weights with zeros anywhere: the emulation must catch every one. */
 import { expect, test } from 'vitest';
-import { bitmapCandidates } from '../../backends/cuda/kernels/bitmap.js';
-import { isConstant, productOf, weightsOf } from '../../backends/cuda/kernels/product.js';
-import { residualCandidates } from '../../backends/cuda/kernels/residual.js';
-import { gpus } from '../../backends/cuda/gpu.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
-import type { KernelRule } from '../../backends/types.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { constant, max } from '../../compiler/kir/build.js';
@@ -13,6 +8,7 @@ import { narrowActivations } from '../../passes/narrow-activations.js';
 import { randomNumbers } from '../support/graphs.js';
 import { testMutants, type Mutant } from './mutate.js';
 import { emitGraph } from './support.js';
+import { onlyRule } from './unstructured.js';
 
 const mutants: readonly Mutant[] = [
   { name: 'bitmap: values are read before they are there', header: 'spc_bitmap.h', from: '= p.fragment[i];\n    spc_warp_barrier();', to: '= p.fragment[i];' },
@@ -38,18 +34,9 @@ const mutants: readonly Mutant[] = [
 /** Columns, depth, rows, share of weights: tiles with the last lane's 8 values of a fragment, slices for several blocks of threads, depth that fills no block. */
 const sizes = [[11, 1100, 70, 0.4], [20, 200, 2200, 0.03], [20, 270, 130, 0.2]] as const;
 
-const type = 'f16', kernelOf = [/bitmap decode/, /^rows in slices/, /gemm .* and rows in slices/];
 /** The n-th product runs with the n-th kernel. */
-const rule: KernelRule = {
-  name: 'under test',
-  candidates: (request) => {
-    const p = productOf(request);
-    if (p === undefined || typeof p === 'string' || !isConstant(p)) return [];
-    const matrix = weightsOf(p, request.constants[1]!, type), all = [...bitmapCandidates(gpus.sm_80, request, p, matrix, type), ...residualCandidates(gpus.sm_80, request, p, matrix, type)];
-    return all.filter((c) => kernelOf[sizes.findIndex(([, , rows]) => rows === p.rows)]!.test(c.choice.kernel));
-  },
-};
-
+const kernelOf = [/bitmap decode/, /^rows in slices/, /gemm .* and rows in slices/];
+const rule = onlyRule('f16', 'sm_80', ({ outputs: [y] }, kernel) => kernelOf[sizes.findIndex(([, , rows]) => rows === y!.shape[1])]!.test(kernel));
 const g = new GraphBuilder('m');
 const outputs = sizes.map(([n, k, m, share], i) => {
   const chance = randomNumbers(k * m, 20 + i), w = randomNumbers(k * m, i + 1).map((v, at) => (at % m < 16 && at < 64 * m && i === 0 ? v || 1 : (chance[at]! + 1) / 2 < share ? v : 0));
@@ -58,7 +45,7 @@ const outputs = sizes.map(([n, k, m, share], i) => {
   return { name: `y${i}`, value: y! };
 });
 const inputs = sizes.map(([n, k], i) => tensorOf('f32', [n, k], randomNumbers(n * k, 10 + i)));
-const { plan, files } = emitGraph(narrowActivations(type).run(g.finish(outputs), { report: () => undefined }), { ...cudaTarget('fp16'), kernels: [rule] });
+const { plan, files } = emitGraph(narrowActivations('f16').run(g.finish(outputs), { report: () => undefined }), { ...cudaTarget('fp16'), kernels: [rule] });
 
 test('every kernel is among them', () => { plan.steps.filter((s) => s.kind === 'matmul').forEach((s, i) => expect(s.choice.kernel).toMatch(kernelOf[i]!)); });
 // the order of weights in slices leaves few: without it they would be several for each of more than 2000 loads

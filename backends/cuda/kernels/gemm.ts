@@ -7,6 +7,7 @@ import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
+import { unstructuredOf, type Unstructured } from '../unstructured.js';
 import { bitmapCandidates, bitmapRefusals } from './bitmap.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { whyNotPattern } from './eligibility.js';
@@ -43,6 +44,7 @@ interface Weights {
   readonly matrix: WeightMatrix;
   /** Why they do not fit sparse tensor cores; undefined where they do. */
   readonly strange: string | undefined;
+  readonly unstructured: Unstructured;
 }
 
 export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
@@ -50,7 +52,7 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
   const weightsOfNode = ({ node, constants }: KernelRequest, p: ConstantProduct): Weights => {
     const found = known.get(node);
     if (found) return found;
-    const matrix = weightsOf(p, constants[1]!, type), result = { matrix, strange: whyNotPattern(matrix, { keep, of }, p.window) };
+    const matrix = weightsOf(p, constants[1]!, type), result = { matrix, strange: whyNotPattern(matrix, { keep, of }, p.window), unstructured: unstructuredOf(matrix) };
     known.set(node, result);
     return result;
   };
@@ -60,12 +62,12 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       const p = productOf(request, type);
       if (p === undefined || typeof p === 'string') return [];
       if (!isConstant(p)) return [candidate(gpu, request, formOf(p, type, undefined, false), tilings)];
-      const { matrix, strange } = weightsOfNode(request, p);
+      const { matrix, strange, unstructured } = weightsOfNode(request, p);
       // where both are predicted to take as long, the sparse one reads less
       return [...(strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
         const form = formOf(p, type, matrix, sparse), decodes = p.columns <= MOST_COLUMNS && p.batches === 1;
         return [candidate(gpu, request, form, tilings), ...(gpu.wgmma ? [candidate(gpu, request, form, warpgroupTilings)] : []), ...(decodes ? [decodeCandidate(gpu, request, form)] : [])];
-      }), ...bitmapCandidates(gpu, request, p, matrix, type), ...residualCandidates(gpu, request, p, matrix, type)];
+      }), ...bitmapCandidates(gpu, request, p, unstructured, type), ...residualCandidates(gpu, request, p, unstructured, type)];
     },
     refusals(request): readonly Refusal[] {
       const p = productOf(request, type);
@@ -75,8 +77,8 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
         const computed = (kernel: string, more: string): Refusal => ({ kernel, reason: `weights are computed: ${more}` });
         return [...(gpu.wgmma ? [computed('wgmma', 'warpgroups have only constant ones in the order of their registers')] : []), computed(`${keep}:${of} gemm`, 'zeros among them are not known')];
       }
-      const { matrix, strange } = weightsOfNode(request, p);
-      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, matrix, type), ...residualRefusals(gpu, p, matrix)];
+      const { strange, unstructured } = weightsOfNode(request, p);
+      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, unstructured, type), ...residualRefusals(gpu, p, unstructured)];
     },
   };
 }

@@ -9,11 +9,11 @@ import { denseTensor } from '../../../compiler/ir/tensor.js';
 import { gridCall, index, pointer } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
 import type { Stmt } from '../../../compiler/kir/types.js';
-import type { WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { KernelCandidate, KernelRequest, Refusal } from '../../types.js';
 import { sparsePattern } from '../fragments.js';
 import type { Gpu } from '../gpu.js';
-import { featuresOf, largestOfGroups, packSlices, rowCounts, SLICE_ROWS, sliceSteps, ZERO_FEATURES } from '../slices.js';
+import { featuresOf, largestOfGroups, packSlices, SLICE_ROWS, ZERO_FEATURES } from '../slices.js';
+import type { Unstructured } from '../unstructured.js';
 import { MOST_COLUMNS } from './decode.js';
 import { columnsObject, finish, formOf, gemmCall, packTiles, storesParts, type Form, type Parts } from './pieces.js';
 import type { ElementType, Product } from './product.js';
@@ -61,15 +61,15 @@ function sellCall(k: KernelBuilder, f: Form, { warps, columns, blocks, sharedByt
 const bytesTensor = (bytes: Uint8Array): ReturnType<typeof denseTensor> => denseTensor('u8', [bytes.length], bytes);
 
 /** Why neither kernel applies; undefined where both do. */
-function unfit(gpu: Gpu, p: Product, matrix: WeightMatrix): string | undefined {
-  const bytes = (featuresOf(matrix) + ZERO_FEATURES + 32 * MOST_WARPS) * 16, share = matrix.bits.reduce((n, bit) => n + bit, 0) / matrix.bits.length;
+function unfit(gpu: Gpu, p: Product, { matrix, share }: Unstructured): string | undefined {
+  const bytes = (featuresOf(matrix) + ZERO_FEATURES + 32 * MOST_WARPS) * 16;
   if (share > MOST_WEIGHTS) return `${Math.floor(100 * share)} % of its weights are not zero: it gains where at most ${100 * MOST_WEIGHTS} % are not`;
   return featuresOf(matrix) > MOST_FEATURES || bytes > gpu.sharedBytes ? `a few columns of ${p.depth} elements are ${bytes} bytes: a block of threads can share ${gpu.sharedBytes}` : undefined;
 }
 
 /** The kernel for few weights alone. */
-function aloneCandidate(gpu: Gpu, request: KernelRequest, f: Form, matrix: WeightMatrix): KernelCandidate {
-  const { product: p } = f, steps = sliceSteps(rowCounts(matrix)), division = divide(gpu, f, steps);
+function aloneCandidate(gpu: Gpu, request: KernelRequest, f: Form, { matrix, steps }: Unstructured): KernelCandidate {
+  const { product: p } = f, division = divide(gpu, f, steps);
   return {
     choice: {
       status: 'sparse-kernel', kernel: `rows in slices ${f.label}`,
@@ -82,10 +82,10 @@ function aloneCandidate(gpu: Gpu, request: KernelRequest, f: Form, matrix: Weigh
 }
 
 /** Sparse tensor cores for what has their pattern, the kernel for few weights for the others; none where all has the pattern. */
-function dividedCandidate(gpu: Gpu, request: KernelRequest, f: Form, matrix: WeightMatrix, pattern: { readonly keep: number; readonly of: number }): readonly KernelCandidate[] {
-  const { product: p } = f, counts = rowCounts(matrix, pattern), others = counts.reduce((n, c) => n + c, 0);
+function dividedCandidate(gpu: Gpu, request: KernelRequest, f: Form, { matrix, othersSteps: steps, others }: Unstructured): readonly KernelCandidate[] {
   if (others === 0) return [];
-  const steps = sliceSteps(counts), division = divide(gpu, f, steps), cost = chooseTiling(gpu, f, gpu.wgmma ? [...tilings, ...warpgroupTilings] : tilings), { tiling: { bm, bn, warpgroups }, shares } = cost, pitch = Math.ceil(p.rows / bm) * bm;
+  const { product: p } = f, pattern = sparsePattern(matrix.dtype), division = divide(gpu, f, steps), cost = chooseTiling(gpu, f, gpu.wgmma ? [...tilings, ...warpgroupTilings] : tilings);
+  const { tiling: { bm, bn, warpgroups }, shares } = cost, pitch = Math.ceil(p.rows / bm) * bm;
   // where the depth is in shares, their cost has a launch and the parts already
   const passing = shares === 1 ? 2 * p.columns * pitch * 4 / gpu.bytesPerNanosecond : -LAUNCH, percent = Math.ceil(100 * others / matrix.bits.length);
   return [{
@@ -105,13 +105,14 @@ function dividedCandidate(gpu: Gpu, request: KernelRequest, f: Form, matrix: Wei
 
 const isAsked = (p: Product): boolean => p.columns > MOST_COLUMNS && p.batches === 1;
 
-export function residualCandidates(gpu: Gpu, request: KernelRequest, p: Product, matrix: WeightMatrix, type: ElementType): readonly KernelCandidate[] {
-  if (!isAsked(p) || unfit(gpu, p, matrix) !== undefined) return [];
-  return [aloneCandidate(gpu, request, formOf(p, type, matrix, false), matrix), ...dividedCandidate(gpu, request, formOf(p, type, matrix, true), matrix, sparsePattern(type))];
+export function residualCandidates(gpu: Gpu, request: KernelRequest, p: Product, weights: Unstructured, type: ElementType): readonly KernelCandidate[] {
+  const { matrix } = weights;
+  if (!isAsked(p) || unfit(gpu, p, weights) !== undefined) return [];
+  return [aloneCandidate(gpu, request, formOf(p, type, matrix, false), weights), ...dividedCandidate(gpu, request, formOf(p, type, matrix, true), weights)];
 }
 
 /** Of many columns, where some weights are zero. */
-export function residualRefusals(gpu: Gpu, p: Product, matrix: WeightMatrix): readonly Refusal[] {
-  const reason = isAsked(p) && matrix.bits.includes(0) ? unfit(gpu, p, matrix) : undefined;
+export function residualRefusals(gpu: Gpu, p: Product, weights: Unstructured): readonly Refusal[] {
+  const reason = isAsked(p) && weights.share < 1 ? unfit(gpu, p, weights) : undefined;
   return reason === undefined ? [] : [{ kernel: 'rows in slices', reason }];
 }
