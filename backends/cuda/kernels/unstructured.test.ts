@@ -4,6 +4,7 @@ import { GraphBuilder } from '../../../compiler/ir/build.js';
 import { f16ToNumber, numberToF16, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
 import type { Graph, ValueId } from '../../../compiler/ir/types.js';
 import { add, arg, constant, max } from '../../../compiler/kir/build.js';
+import { evaluateGraph } from '../../../compiler/kir/evaluate.js';
 import { randomNumbers } from '../../../test/support/graphs.js';
 import { buildEmulation, emitGraph, hasGxx, runProgram, temporaryFolder } from '../../../test/targets/support.js';
 import { onlyRule } from '../../../test/targets/unstructured.js';
@@ -128,3 +129,16 @@ describe.skipIf(!hasGxx).each(kernels.map((k) => [k.name, k] as const))('%s', (_
     } finally { folder.dispose(); }
   }, 120_000);
 });
+
+test.skipIf(!hasGxx)('columns that are windows over images', () => {
+  const folder = temporaryFolder(), g = new GraphBuilder('m'), w = weights({ rows: 20, depth: 108, columns: 0, density: 0.2 }, 1), image = tensorOf('f32', [1, 8, 8, 12], halves(768, 2));
+  const [y] = g.op('conv', [g.input('x', { dtype: 'f32', shape: image.shape }), g.constant(tensorOf('f32', [3, 3, 12, 20], w))], { strides: [1, 1], dilations: [1, 1], pads: [[1, 1], [1, 1]], group: 1, layout: 'nsc', out: 'f32' });
+  const graph = g.finish([{ name: 'y', value: y! }]), want = toNumbers(evaluateGraph(graph, [image])[0]! as DenseTensor);
+  try {
+    for (const kernel of [/^rows in slices/, /gemm .* and rows in slices/]) {
+      const { plan, files } = emitGraph(graph, onlyWith('f16', kernel));
+      expect(plan.steps[0]!.choice.kernel).toMatch(kernel);
+      toNumbers(runProgram(buildEmulation(files, folder.path, 'model'), plan, [image])[0]!).forEach((v, at) => expect(v).toBeCloseTo(want[at]!, 4));
+    }
+  } finally { folder.dispose(); }
+}, 120_000);
