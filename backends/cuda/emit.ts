@@ -13,7 +13,7 @@ import { capabilityOf, type GpuName } from './gpu.js';
 import { cmakeFile } from './project.js';
 
 /** Sources under runtime/ that the emitted project includes. */
-const runtimeSources = ['include/spc.h', 'include/spc_scalar.hpp', 'cuda/spc_cuda.h', 'cuda/spc_element.h', 'cuda/spc_ptx.h', 'cuda/spc_gemm.h', 'cuda/spc_wgmma.h', 'cuda/spc_decode.h', 'cuda/spc_bitmap.h', 'cuda/spc_sell.h', 'cuda/spc_cuda_context.h', 'cuda/spc_emu.h', 'cuda/spc_emu_ptx.h', 'cuda/spc_emu_wgmma.h'];
+const runtimeSources = ['include/spc.h', 'include/spc_scalar.hpp', 'cuda/spc_cuda.h', 'cuda/spc_element.h', 'cuda/spc_ptx.h', 'cuda/spc_gemm.h', 'cuda/spc_gather.h', 'cuda/spc_wgmma.h', 'cuda/spc_decode.h', 'cuda/spc_bitmap.h', 'cuda/spc_sell.h', 'cuda/spc_cuda_context.h', 'cuda/spc_emu.h', 'cuda/spc_emu_ptx.h', 'cuda/spc_emu_wgmma.h'];
 
 /** Device pointer of a kernel argument, of the type that its parameter has. */
 function pointer(ref: BufferRef, type: string, weightOffsets: readonly number[]): string {
@@ -113,7 +113,7 @@ function pathFiles({ plan }: CudaPath, { name, top, header, binary }: PathOption
   const source = [
     top.trimEnd(),
     '#include "spc_cuda_context.h"',
-    ...(kernels.flat().some((k) => k.grid) ? ['#include "spc_bitmap.h"', '#include "spc_decode.h"', '#include "spc_gemm.h"', '#include "spc_sell.h"'] : []),
+    ...(kernels.flat().some((k) => k.grid) ? ['#include "spc_bitmap.h"', '#include "spc_decode.h"', '#include "spc_gather.h"', '#include "spc_gemm.h"', '#include "spc_sell.h"'] : []),
     ...(kernels.flat().some((k) => k.text.includes('spc_wgmma')) ? ['#include "spc_wgmma.h"'] : []),
     `#include "${header}"`,
     ...(embeds ? [`#include "${name}_weights.h"`] : []),

@@ -89,6 +89,18 @@ inline void load_matrices(Warp &w) {
     for (unsigned lane = 0; lane < kWarpSize; lane++) memcpy(&w.out[lane][m], (const char *)(uintptr_t)address_of(w.in[8 * m + lane / 4]) + 4 * (lane % 4), 4);
 }
 
+/* Element [row][column] of a matrix goes where [column][row] would. */
+inline void load_matrices_transposed(Warp &w) {
+  count_replays(w, 8, 16);
+  for (unsigned m = 0; m < 4; m++) {
+    for (unsigned lane = 0; lane < kWarpSize; lane++) {
+      uint16_t halves[2];
+      for (unsigned i = 0; i < 2; i++) memcpy(&halves[i], (const char *)(uintptr_t)address_of(w.in[8 * m + 2 * (lane % 4) + i]) + 2 * (lane / 4), 2);
+      w.out[lane][m] = (uint32_t)halves[1] << 16 | halves[0];
+    }
+  }
+}
+
 inline uint16_t half_of(uint32_t word, int i) { return (uint16_t)(word >> 16 * i); }
 
 /* A row or column of halves as numbers. */
@@ -184,6 +196,11 @@ SPC_DEVICE void spc_load_matrices(uint32_t (&r)[4], const void *row) {
   spc_emu::check_shared(row, 16, "ldmatrix");
   const uint32_t in[2] = {(uint32_t)(uintptr_t)row, (uint32_t)((uint64_t)(uintptr_t)row >> 32)};
   spc_emu::collective(200, in, 2, r, 4, 0, spc_emu::load_matrices);
+}
+SPC_DEVICE void spc_load_matrices_transposed(uint32_t (&r)[4], const void *row) {
+  spc_emu::check_shared(row, 16, "ldmatrix.trans");
+  const uint32_t in[2] = {(uint32_t)(uintptr_t)row, (uint32_t)((uint64_t)(uintptr_t)row >> 32)};
+  spc_emu::collective(210, in, 2, r, 4, 0, spc_emu::load_matrices_transposed);
 }
 template <class Element> SPC_DEVICE void spc_mma(Element, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], int half) { spc_emu::multiply<Element>(d, a, b, 0, -1, half); }
 template <int SELECTOR, class Element> SPC_DEVICE void spc_mma_sparse(Element, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[4], uint32_t e) {

@@ -109,7 +109,7 @@ struct spc_plain {
 
 /*
  * The constant w: every tile of it, in the order in which blocks of threads read them. What is asked of other forms of w too: `form`, the blocks of a row from
- * begin() to end() that this block of threads sums, how 16 bytes of a tile come to shared memory, and which column of w comes first in 16 bytes of a row.
+ * begin() to end() that this block of threads sums, how 16 bytes of a tile come to shared memory, and which column of w the k-th element of a block of a row belongs to.
  * Blocks of threads that differ in blockIdx.z sum a share of the blocks each, or have products of their own.
  */
 template <class Form> struct spc_tiles {
@@ -123,7 +123,7 @@ template <class Form> struct spc_tiles {
   /* A lane's part of a tile, from memory straight into registers. */
   SPC_MEMBER typename Form::part stream(int row, int block, int lane) const { return Form::stream(tile(row, block), lane); }
   template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const { spc_copy16(shared + 16 * chunk, tile(row, block) + 16 * chunk, true); }
-  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
+  template <class Element> SPC_MEMBER int column(int block, int k) const { return block * spc_per_block<Element> + k; }
 };
 
 /* As many constant matrices as there are products, one after the other. */
@@ -136,7 +136,7 @@ template <class Form> struct spc_groups {
   SPC_MEMBER const unsigned char *tile(int row, int block) const { return tiles + (((size_t)blockIdx.z * blocks + block) * rows + (row < rows ? row : rows - 1)) * Form::tile_bytes; }
   SPC_MEMBER typename Form::part stream(int row, int block, int lane) const { return Form::stream(tile(row, block), lane); }
   template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const { spc_copy16(shared + 16 * chunk, tile(row, block) + 16 * chunk, true); }
-  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
+  template <class Element> SPC_MEMBER int column(int block, int k) const { return block * spc_per_block<Element> + k; }
 };
 
 /* A w that is computed, too: its rows come as columns of x do. */
@@ -148,12 +148,48 @@ template <class Source> struct spc_moving {
   SPC_MEMBER int end() const { return blocks; }
   template <class Element> SPC_MEMBER void copy(unsigned char *shared, int row, int block, int chunk) const {
     const int r = chunk / 8, part = chunk % 8;
-    source.copy(shared + r * 128 + (part ^ (r & 7)) * 16, source.at(row * 16 + r), column<Element>(block, part));
+    source.copy(shared + r * 128 + (part ^ (r & 7)) * 16, source.at(row * 16 + r), column<Element>(block, part * spc_per16<Element>));
   }
-  template <class Element> SPC_MEMBER int column(int block, int chunk) const { return block * spc_per_block<Element> + chunk * spc_per16<Element>; }
+  template <class Element> SPC_MEMBER int column(int block, int k) const { return block * spc_per_block<Element> + k; }
 };
 
 /* ---- columns ---- */
+
+/*
+ * A part of the ring with BN columns, each a row of 128 bytes, whose chunks are swapped by the row's number. A source of columns says what its parts are
+ * (`part`); what is asked of them: find() where in the source a block of w has its columns, one block ahead (up to the one after the last), since lists of columns
+ * lie in memory; fill() a part with the block last asked for; load() eight columns of half of a part in registers.
+ */
+template <class Element, class Source, int BN, int THREADS> struct spc_column_part {
+  static constexpr int count = BN * 8 / THREADS;
+  static_assert(BN * 8 % THREADS == 0 && THREADS % 8 == 0, "threads copy equally many chunks, each thread the same one of every column");
+  const Source &source;
+  typename Source::column columns[count];
+  int k; /* first element of the thread's chunk */
+  SPC_MEMBER typename Source::column own(int i) const { return source.at((int)blockIdx.x * BN + ((int)threadIdx.x + i * THREADS) / 8); }
+  SPC_MEMBER spc_column_part(const Source &s) : source(s) {
+    SPC_UNROLL
+    for (int i = 0; i < count; i++) columns[i] = own(i);
+  }
+  template <class Weights> SPC_MEMBER void find(const Weights &weights, int block) { k = weights.template column<Element>(block, (int)threadIdx.x % 8 * spc_per16<Element>); }
+  SPC_MEMBER void copy(unsigned char *part, int i, typename Source::column column) const {
+    const int c = (int)threadIdx.x + i * THREADS, row = c / 8, chunk = c % 8;
+    source.copy(part + row * 128 + (chunk ^ (row & 7)) * 16, column, k);
+  }
+  SPC_MEMBER void fill(unsigned char *part) const {
+    if (Source::aligned) {
+      SPC_UNROLL
+      for (int i = 0; i < count; i++) copy(part, i, columns[i]);
+    } else {
+      SPC_ROLL
+      for (int i = 0; i < count; i++) copy(part, i, own(i));
+    }
+  }
+  template <int HALF> SPC_DEVICE void load(uint32_t (&b)[4], const unsigned char *part, int eight, int lane) {
+    const int row = eight * 8 + (lane & 7), chunk = HALF * 4 + (lane >> 3);
+    spc_load_matrices(b, part + row * 128 + (chunk ^ (row & 7)) * 16);
+  }
+};
 
 /* 16 bytes of elements, one at a time: where rows are not aligned or of another type in memory. `at(i)` gives the address of the i-th, or none where it is 0. */
 template <class Element, class Memory, class At> SPC_DEVICE void spc_gather16(void *shared, At at) {
@@ -177,6 +213,7 @@ constexpr bool spc_copies = std::is_base_of<Memory, Element>::value && RUN % spc
 template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_rows {
   typedef typename Memory::stored stored;
   static constexpr bool aligned = spc_copies<Element, Memory, K> && NEXT % spc_per16<Element> == 0;
+  template <int BN, int THREADS> using part = spc_column_part<Element, spc_rows, BN, THREADS>;
   const stored *x;
   struct column {
     const stored *row; /* none beyond the last */
@@ -193,6 +230,7 @@ template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_ro
 template <class Element, class Memory, int N, int K, int NEXT = 0> struct spc_columns {
   typedef typename Memory::stored stored;
   static constexpr bool aligned = false;
+  template <int BN, int THREADS> using part = spc_column_part<Element, spc_columns, BN, THREADS>;
   const stored *x;
   struct column {
     const stored *top;
@@ -209,6 +247,7 @@ template <class Element, class Memory, int IMAGES, int H, int W, int C, int KH, 
   typedef typename Memory::stored stored;
   static constexpr bool aligned = spc_copies<Element, Memory, C> && PITCH % spc_per16<Element> == 0;
   static constexpr int N = IMAGES * OH * OW, K = KH * KW * C;
+  template <int BN, int THREADS> using part = spc_column_part<Element, spc_windows, BN, THREADS>;
   const stored *x;
   struct column {
     const stored *image;
@@ -254,30 +293,6 @@ template <class Element, int BM, int BN, int WARPS_M, int WARPS_N, int RING_BYTE
   static constexpr int drain = wanted < 8 * WARPS_N ? 8 * WARPS_N : wanted > BN ? BN : wanted;
   static constexpr int shared_bytes = RING_BYTES > drain * pitch * 4 ? RING_BYTES : drain * pitch * 4;
   static_assert(BM % (16 * WARPS_M) == 0 && BN % (8 * WARPS_N) == 0, "warps take whole tiles");
-  static_assert(BN * 8 % threads == 0, "threads copy equally many chunks of columns");
-  static constexpr int chunks = BN * 8 / threads;
-
-  /* The columns of which this thread copies chunks. */
-  template <class Source> SPC_DEVICE typename Source::column own_column(const Source &source, int i) { return source.at((int)blockIdx.x * BN + ((int)threadIdx.x + i * threads) / 8); }
-  template <class Source> SPC_DEVICE void own_columns(typename Source::column (&columns)[chunks], const Source &source) {
-    SPC_UNROLL
-    for (int i = 0; i < chunks; i++) columns[i] = own_column(source, i);
-  }
-  /* Starts copying the 128 bytes of every column that one block of w is multiplied with. */
-  template <class Weights, class Source>
-  SPC_DEVICE void copy_columns(unsigned char *part, const Weights &weights, const Source &source, const typename Source::column (&columns)[chunks], int block) {
-    const auto copy = [&](int i, typename Source::column column) {
-      const int c = (int)threadIdx.x + i * threads, row = c / 8, chunk = c % 8;
-      source.copy(part + row * 128 + (chunk ^ (row & 7)) * 16, column, weights.template column<Element>(block, chunk));
-    };
-    if (Source::aligned) {
-      SPC_UNROLL
-      for (int i = 0; i < chunks; i++) copy(i, columns[i]);
-    } else {
-      SPC_ROLL
-      for (int i = 0; i < chunks; i++) copy(i, own_column(source, i));
-    }
-  }
 
   /* Sums go through shared memory, so that neighbouring threads store neighbouring rows of w. */
   template <class Store> SPC_DEVICE void drain_sums(float *sheet, const float (&sums)[MI][NI][4], int warp_m, int warp_n, int lane, Store store) {
@@ -317,8 +332,7 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
   static constexpr int threads = Tiling::threads, MI = Tiling::MI, NI = Tiling::NI;
   static_assert(STAGES >= 2, "one part is filled while another is read");
 
-  template <class Source>
-  SPC_DEVICE void fill(unsigned char *stage, const Weights &weights, const Source &source, const typename Source::column (&columns)[Tiling::chunks], int block) {
+  template <class Columns> SPC_DEVICE void fill(unsigned char *stage, const Weights &weights, Columns &columns, int block) {
     constexpr int tile_chunks = Form::tile_bytes / 16, chunks = tiles * tile_chunks;
     const int first = (int)blockIdx.y * tiles;
     SPC_UNROLL
@@ -327,46 +341,45 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
       if (chunks % threads != 0 && c >= chunks) break;
       weights.template copy<Element>(stage + c / tile_chunks * Form::tile_bytes, first + c / tile_chunks, block, c % tile_chunks);
     }
-    Tiling::copy_columns(stage + weight_bytes, weights, source, columns, block);
+    columns.fill(stage + weight_bytes);
+    columns.find(weights, block + 1);
   }
 
-  template <int HALF> SPC_DEVICE void multiply(float (&sums)[MI][NI][4], const unsigned char *stage, int warp_m, int warp_n, int lane) {
+  template <int HALF, class Columns> SPC_DEVICE void multiply(float (&sums)[MI][NI][4], const unsigned char *stage, int warp_m, int warp_n, int lane) {
     uint32_t b[NI][4];
     SPC_UNROLL
-    for (int j = 0; j < NI; j++) {
-      const int row = (warp_n * NI + j) * 8 + (lane & 7), chunk = HALF * 4 + (lane >> 3);
-      spc_load_matrices(b[j], stage + weight_bytes + row * 128 + (chunk ^ (row & 7)) * 16);
-    }
+    for (int j = 0; j < NI; j++) Columns::template load<HALF>(b[j], stage + weight_bytes, warp_n * NI + j, lane);
     Form::template multiply<Element, HALF>(sums, stage + warp_m * MI * Form::tile_bytes, b, lane, Element());
   }
 
   /**
    * The thread block (blockIdx.x, blockIdx.y) of the product: columns and rows of w.
    * @param weights w, as spc_tiles
-   * @param source of columns: spc_rows, spc_windows
+   * @param source of columns: spc_rows, spc_columns, spc_windows, spc_features
    * @param store called for groups of four neighbouring rows of w: store(float (&v)[4], m, n), or store(v, m, n, blockIdx.z)
    */
   template <class Source, class Store> SPC_DEVICE void run(const Weights &weights, const Source &source, Store store) {
     SPC_SHARED(memory);
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M;
     const int from = weights.begin(), to = weights.end();
-    typename Source::column columns[Tiling::chunks];
-    Tiling::own_columns(columns, source);
+    typedef typename Source::template part<BN, threads> Columns;
+    Columns columns(source);
+    columns.find(weights, from);
     float sums[MI][NI][4] = {};
     SPC_UNROLL
     for (int s = 0; s < STAGES - 1; s++) {
-      if (from + s < to) fill(memory + s * stage_bytes, weights, source, columns, from + s);
+      if (from + s < to) fill(memory + s * stage_bytes, weights, columns, from + s);
       spc_copy_commit();
     }
     for (int block = from; block < to; block++) {
       spc_copy_wait<STAGES - 2>();
       __syncthreads();
       const int ahead = block + STAGES - 1;
-      if (ahead < to) fill(memory + (ahead - from) % STAGES * stage_bytes, weights, source, columns, ahead);
+      if (ahead < to) fill(memory + (ahead - from) % STAGES * stage_bytes, weights, columns, ahead);
       spc_copy_commit();
       const unsigned char *stage = memory + (block - from) % STAGES * stage_bytes;
-      multiply<0>(sums, stage, warp_m, warp_n, lane);
-      multiply<1>(sums, stage, warp_m, warp_n, lane);
+      multiply<0, Columns>(sums, stage, warp_m, warp_n, lane);
+      multiply<1, Columns>(sums, stage, warp_m, warp_n, lane);
     }
     spc_copy_wait<0>();
     Tiling::drain_sums((float *)memory, sums, warp_m, warp_n, lane, store);

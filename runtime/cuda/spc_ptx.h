@@ -91,6 +91,11 @@ SPC_DEVICE void spc_load_matrices(uint32_t (&r)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(spc_shared_address(row)) : "memory");
 }
+/* The same, each matrix transposed: of rows of two-byte elements, a lane gets what it would of columns. */
+SPC_DEVICE void spc_load_matrices_transposed(uint32_t (&r)[4], const void *row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(spc_shared_address(row)) : "memory");
+}
 
 /*
  * d += A B: 16 rows of 32 bytes of A, 8 columns of B, sums in f32. `half` is the part of B that takes part: b[2 half], b[2 half + 1].

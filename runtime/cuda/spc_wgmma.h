@@ -10,7 +10,7 @@
 
 #include "spc_gemm.h"
 
-/* Columns at `part`, rows of 128 bytes along the depth as spc_tiling copies them: groups of 8 are 1024 bytes apart, chunks are swapped in 128 bytes. PTX ISA 8.5, 9.7.15.5.1. */
+/* Columns at `part`, rows of 128 bytes along the depth as spc_column_part copies them: groups of 8 are 1024 bytes apart, chunks are swapped in 128 bytes. PTX ISA 8.5, 9.7.15.5.1. */
 SPC_DEVICE uint64_t spc_wgmma_columns(const unsigned char *part) {
   return (uint64_t)((spc_shared_address(part) & 0x3FFFF) >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
@@ -57,12 +57,15 @@ template <class Element, class Weights, int BM, int BN, int WARPS_M, int WARPS_N
     SPC_SHARED(memory);
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warp_m = warp % WARPS_M, warp_n = warp / WARPS_M;
     const int from = weights.begin(), to = weights.end();
-    typename Source::column columns[Tiling::chunks];
-    Tiling::own_columns(columns, source);
+    typename Source::template part<BN, Tiling::threads> columns(source);
+    columns.find(weights, from);
     float sums[MI][NI][4] = {};
     Part parts[2][MI];
     const auto fill = [&](int block) {
-      if (block < to) Tiling::copy_columns(memory + (block - from) % STAGES * stage_bytes, weights, source, columns, block);
+      if (block < to) {
+        columns.fill(memory + (block - from) % STAGES * stage_bytes);
+        columns.find(weights, block + 1);
+      }
       spc_copy_commit();
     };
     /* Registers that a product reads stay as they are until it has ended: those of odd blocks are not those of even ones. */

@@ -1,9 +1,9 @@
 /** What NVIDIA's compiler makes of the kernels for tensor cores: registers, spills, instructions. Skipped where nvcc is not installed (`npm run nvcc` installs it). */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { gpuNames, gpus } from '../../backends/cuda/gpu.js';
-import { warpgroupTilings } from '../../backends/cuda/kernels/tiling.js';
+import { fitting, tilings, warpgroupTilings } from '../../backends/cuda/kernels/tiling.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
@@ -61,6 +61,38 @@ describe.skipIf(!hasNvcc).each(gpuNames)(`%s${hasNvcc ? '' : ' (skipped: no nvcc
       expect(f).toMatch(/cp\.async/);
       expect(f).not.toMatch(/(ld|st)\.local/);
     }
+  }, 300_000);
+
+  test('registers hold gathered products too', () => {
+    const forms = [['spc_dense', false], ['spc_sparse', true]] as const, types = ['spc_f16', 'spc_tf32'] as const;
+    const kernels = types.flatMap((element) => forms.flatMap(([form, sparse]) => {
+      const rows = [8, `spc_rows<${element}, ${element === 'spc_f16' ? element : 'spc_f32'}, 4096, 4096>`] as const, features = [element === 'spc_f16' ? 64 : 32, `spc_features<${element}, 4096, 4096>`] as const;
+      const ways = [...fitting(gpus[arch], tilings, sparse).flatMap((t) => [[t, ...rows], [t, ...features]] as const), ...('wgmma' in gpus[arch] ? warpgroupTilings.map((t) => [t, ...rows] as const) : [])];
+      return ways.map(([{ bm, bn, warpsM, warpsN, stages, warpgroups }, list, source]) => {
+        const weights = `spc_panels<${form}, ${bm / 16}, ${list}>`, product = `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[element, weights, bm, bn, warpsM, warpsN, stages].join(', ')}>`;
+        return { name: `run<${product}, ${weights}, ${source}, ${element}, ${32 * warpsM * warpsN}>`, element };
+      });
+    }));
+    const text = `#include "spc_gather.h"
+#include "spc_wgmma.h"
+template <class Product, class Weights, class Source, class Element, int THREADS> __global__ void __launch_bounds__(THREADS)
+run(const unsigned char *__restrict__ tiles, const uint32_t *__restrict__ starts, const int32_t *__restrict__ columns, const typename Element::stored *__restrict__ x, const int32_t *__restrict__ order, float *__restrict__ y) {
+  Product::run(Weights{tiles, starts, columns}, Source{x}, [&](const float (&v)[4], int m, int n) {
+    SPC_UNROLL
+    for (int i = 0; i < 4; i++) y[n * 4096 + order[m + i]] = v[i] > 0 ? v[i] : 0;
+  });
+}
+template <class Element> __global__ void __launch_bounds__(256) transpose(const float *__restrict__ x, typename Element::stored *__restrict__ y) {
+  spc_transpose<Element, 4096>::run(spc_rows<Element, spc_f32, 4096, 4096>{x}, y);
+}
+${types.map((t) => `template __global__ void transpose<${t}>(const float *__restrict__, typename ${t}::stored *__restrict__);`).join('\n')}
+${kernels.map(({ name, element }) => `template __global__ void ${name}(const unsigned char *__restrict__, const uint32_t *__restrict__, const int32_t *__restrict__, const typename ${element}::stored *__restrict__, const int32_t *__restrict__, float *__restrict__);`).join('\n')}
+`;
+    writeFileSync(join(folder.path, 'gather.cu'), text);
+    const told = mustExec('sh', ['-c', `${nvcc} -std=c++17 -O3 -arch=${arch} -cubin -Xptxas -v gather.cu -o gather.cubin 2>&1`], { cwd: folder.path });
+    const spills = [...told.matchAll(/(\d+) bytes spill stores/g)].map((m) => Number(m[1]));
+    expect(spills).toHaveLength(kernels.length + types.length);
+    expect(spills.filter((bytes) => bytes !== 0)).toEqual([]);
   }, 300_000);
 });
 

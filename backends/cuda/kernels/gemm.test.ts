@@ -1,11 +1,11 @@
 /** Products on tensor cores, run by the emulation: against float64, for sizes with every tail. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GraphBuilder } from '../../../compiler/ir/build.js';
-import { f16ToNumber, numberAt, numberToF16, storedValue, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
-import { elementCount, type Graph, type Value, type ValueId } from '../../../compiler/ir/types.js';
-import { add, arg, constant, max } from '../../../compiler/kir/build.js';
+import { numberAt, storedValue, tensorOf, toNumbers, type DenseTensor } from '../../../compiler/ir/tensor.js';
+import { arg, constant, max } from '../../../compiler/kir/build.js';
 import { requestFor } from '../../../compiler/plan/kernel-request.js';
 import { randomNumbers } from '../../../test/support/graphs.js';
+import { depthOf, expected, graphOfProducts, halves, residual, sizesOf, type ProductCase } from '../../../test/targets/products.js';
 import { buildEmulation, emitGraph, hasGxx, runProgram, temporaryFolder } from '../../../test/targets/support.js';
 import { gpus, type Gpu } from '../gpu.js';
 import type { KernelRequest } from '../../types.js';
@@ -15,14 +15,8 @@ import { tensorCoreRule } from './gemm.js';
 import type { ElementType } from './product.js';
 import { warpgroupTilings } from './tiling.js';
 
-/** Products y[n][m] of a graph: sizes of a linear layer, or of a convolution. */
-interface Case {
-  readonly rows: number;
+interface Case extends ProductCase {
   readonly sparse: boolean;
-  readonly linear?: readonly [columns: number, depth: number];
-  readonly window?: { readonly image: readonly [number, number, number, number]; readonly kernel: readonly [number, number]; readonly stride: number; readonly pad: number; readonly dilation?: number };
-  /** An epilogue with a bias, a residual and a lower bound. */
-  readonly finished?: boolean;
 }
 
 const cases: readonly Case[] = [
@@ -46,10 +40,8 @@ const cases: readonly Case[] = [
   { rows: 40, window: { image: [1, 11, 6, 8], kernel: [5, 1], stride: 1, pad: 0, dilation: 2 }, sparse: false },
   { rows: 24, window: { image: [3, 5, 5, 3], kernel: [2, 2], stride: 1, pad: 0 }, sparse: false },
 ];
-const shapeOf = (c: Case): string => `${c.sparse ? '2:4' : 'dense'} ${c.rows} rows, ${c.linear ? c.linear.join('x') : `${c.window!.image.join('x')} ${c.window!.kernel.join('x')} by ${c.window!.stride}`}`;
+const shapeOf = (c: Case): string => `${c.sparse ? '2:4' : 'dense'} ${sizesOf(c)}`;
 
-const halves = (count: number, seed: number): number[] => randomNumbers(count, seed).map((x) => f16ToNumber(numberToF16(x)));
-const depthOf = (c: Case): number => c.linear?.[1] ?? c.window!.kernel[0] * c.window!.kernel[1] * c.window!.image[3];
 /** Weights [depth][rows], of which each row keeps `keep` of `of` consecutive ones (some keep fewer), as f16 has them. */
 function weights(c: Case, seed: number, keep: number, of: number): DenseTensor {
   const depth = depthOf(c), all = halves(depth * c.rows, seed), choice = randomNumbers(depth * c.rows, seed + 1);
@@ -59,61 +51,6 @@ function weights(c: Case, seed: number, keep: number, of: number): DenseTensor {
   }
   return tensorOf('f32', c.linear ? [depth, c.rows] : [...c.window!.kernel, c.window!.image[3], c.rows], all);
 }
-const inputShape = (c: Case): readonly number[] => c.linear ?? c.window!.image;
-
-function outputShape(c: Case): readonly number[] {
-  if (c.linear) return [c.linear[0], c.rows];
-  const { image: [images, height, width], kernel: [kh, kw], stride, pad, dilation = 1 } = c.window!;
-  return [images, Math.floor((height + 2 * pad - (kh - 1) * dilation - 1) / stride) + 1, Math.floor((width + 2 * pad - (kw - 1) * dilation - 1) / stride) + 1, c.rows];
-}
-const bias = (c: Case): number[] => Array.from({ length: c.rows }, (_, m) => m / 64 - 1);
-const residual = (c: Case, i: number): DenseTensor => tensorOf('f32', outputShape(c), halves(elementCount(outputShape(c)), 10 * i + 5));
-
-function graphOfAll(keep: number, of: number): { readonly graph: Graph; readonly tensors: readonly DenseTensor[]; readonly inputs: readonly DenseTensor[] } {
-  const g = new GraphBuilder('m'), tensors = cases.map((c, i) => weights(c, 10 * i + 1, keep, of));
-  const extra = new Map<number, readonly ValueId[]>();
-  const outputs = cases.map((c, i): Value => {
-    const x = g.input(`x${i}`, { dtype: 'f32', shape: inputShape(c) }), w = g.constant(tensors[i]!);
-    const { stride = 1, pad = 0, dilation = 1 } = c.window ?? {};
-    if (c.finished) extra.set(i, [g.constant(tensorOf('f32', [c.rows], bias(c))).id, g.input(`r${i}`, { dtype: 'f32', shape: outputShape(c) }).id]);
-    const [y] = c.linear ? g.op('matmul', [x, w], { transA: false, transB: false, out: 'f32' })
-      : g.op('conv', [x, w], { strides: [stride, stride], dilations: [dilation, dilation], pads: [[pad, pad], [pad, pad]], group: 1, layout: 'nsc', out: 'f32' });
-    return y!;
-  });
-  const graph = g.finish(outputs.map((value, i) => ({ name: `y${i}`, value })));
-  const withRelu = { ...graph, nodes: graph.nodes.map((n, i) => (extra.has(i) ? { ...n, epilogue: { expr: max(add(add(arg(0, 'f32'), arg(1, 'f32')), arg(2, 'f32')), constant('f32', 0)), inputs: extra.get(i)! } } : n)) };
-  return { graph: withRelu, tensors, inputs: cases.flatMap((c, i) => [tensorOf('f32', inputShape(c), halves(elementCount(inputShape(c)), 10 * i + 3)), ...(c.finished ? [residual(c, i)] : [])]) };
-}
-
-/** y and the sum of all magnitudes, in float64. */
-function expected(c: Case, x: readonly number[], w: readonly number[], r: readonly number[] | undefined): { readonly y: number[]; readonly magnitude: number[] } {
-  const y: number[] = [], magnitude: number[] = [];
-  const add = (at: number, k: number, m: number, v: number): void => { const p = v * w[k * c.rows + m]!; y[at]! += p; magnitude[at]! += Math.abs(p); };
-  const each = (columns: number, column: (n: number, put: (k: number, v: number) => void) => void): void => {
-    for (let n = 0; n < columns; n++) for (let m = 0; m < c.rows; m++) {
-      y[n * c.rows + m] = 0; magnitude[n * c.rows + m] = 0;
-      column(n, (k, v) => add(n * c.rows + m, k, m, v));
-    }
-  };
-  if (c.linear) {
-    const [columns, depth] = c.linear;
-    each(columns, (n, put) => { for (let k = 0; k < depth; k++) put(k, x[n * depth + k]!); });
-  } else {
-    const { image: [images, height, width, channels], kernel: [kh, kw], stride, pad, dilation = 1 } = c.window!;
-    const [, oh, ow] = outputShape(c) as [number, number, number, number];
-    each(images * oh * ow, (n, put) => {
-      const i = Math.floor(n / (oh * ow)), oy = Math.floor(n / ow) % oh, ox = n % ow;
-      for (let ky = 0; ky < kh; ky++) for (let kx = 0; kx < kw; kx++) {
-        const yy = oy * stride - pad + ky * dilation, xx = ox * stride - pad + kx * dilation;
-        if (yy < 0 || yy >= height || xx < 0 || xx >= width) continue;
-        for (let ch = 0; ch < channels; ch++) put((ky * kw + kx) * channels + ch, x[((i * height + yy) * width + xx) * channels + ch]!);
-      }
-    });
-  }
-  const b = bias(c);
-  return { y: r ? y.map((v, at) => Math.max(v + b[at % c.rows]! + r[at]!, 0)) : y, magnitude };
-}
-
 interface Setting {
   readonly type: ElementType;
   readonly gpu: Gpu;
@@ -146,7 +83,7 @@ test('the tensor cores of warpgroups compete where the GPU has them, and take wh
 });
 
 describe.skipIf(!hasGxx).each(settings.map((s) => [s.type, s.only || 'mma', s.gpu.arch, s] as const))('%s %s on %s', (type, _, __, { gpu, only, told }) => {
-  const { keep, of } = sparsePattern(type), folder = temporaryFolder(), { graph, tensors, inputs } = graphOfAll(keep, of), rule = tensorCoreRule(gpu, type);
+  const { keep, of } = sparsePattern(type), folder = temporaryFolder(), tensors = cases.map((c, i) => weights(c, 10 * i + 1, keep, of)), { graph, inputs } = graphOfProducts(cases, tensors), rule = tensorCoreRule(gpu, type);
   const target = { ...cudaTarget(), kernels: [{ ...rule, candidates: (r: KernelRequest) => rule.candidates(r).filter((c) => c.choice.kernel.includes(only)) }] }, { plan, files } = emitGraph(graph, target);
   let runs: readonly (readonly DenseTensor[])[] = [];
   beforeAll(() => {

@@ -1,7 +1,4 @@
 /** Products on tensor cores, 2:4 sparse or dense: linear layers, and convolutions as products with windows (implicit GEMM). */
-import { cast } from '../../../compiler/kir/build.js';
-import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
-import type { Stmt } from '../../../compiler/kir/types.js';
 import type { WeightMatrix } from '../../../compiler/layouts/index.js';
 import type { Node } from '../../../compiler/ir/types.js';
 import type { KernelCandidate, KernelRequest, KernelRule, Refusal } from '../../types.js';
@@ -11,15 +8,11 @@ import { unstructuredOf, type Unstructured } from '../unstructured.js';
 import { bitmapCandidates, bitmapRefusals } from './bitmap.js';
 import { decodeCandidate, MOST_COLUMNS } from './decode.js';
 import { whyNotPattern } from './eligibility.js';
-import { finish, formOf, gemmCall, packTiles, storesParts, sumOfParts, type Form, type Parts } from './pieces.js';
-import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType, type Product } from './product.js';
+import { gatherProducts } from './gather.js';
+import { addShares, finish, formOf, gemmCall, packTiles, storesParts, type Form } from './pieces.js';
+import { isConstant, productOf, weightsOf, type ConstantProduct, type ElementType } from './product.js';
 import { residualCandidates, residualRefusals } from './residual.js';
 import { chooseTiling, tilings, warpgroupTilings, type Tiling } from './tiling.js';
-
-/** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][m]). */
-function addShares(k: KernelBuilder, p: Product, parts: Parts): Stmt[] {
-  return k.forEach([p.columns, p.rows], ([n, m]) => [k.storeThrough(p.results.epilogue, p.results.y, [n!, m!], cast(sumOfParts(parts, p, n!, m!), p.out))]);
-}
 
 function candidate(gpu: Gpu, request: KernelRequest, f: Form, among: readonly Tiling[]): KernelCandidate {
   const { product: p, sparse } = f, cost = chooseTiling(gpu, f, among), { tiling: { bm, bn, warpgroups }, shares, nanoseconds } = cost;
@@ -48,7 +41,7 @@ interface Weights {
 }
 
 export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
-  const { keep, of } = sparsePattern(type), known = new WeakMap<Node, Weights>();
+  const { keep, of } = sparsePattern(type), known = new WeakMap<Node, Weights>(), gather = gatherProducts(gpu, type);
   const weightsOfNode = ({ node, constants }: KernelRequest, p: ConstantProduct): Weights => {
     const found = known.get(node);
     if (found) return found;
@@ -67,7 +60,7 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
       return [...(strange === undefined ? [true, false] : [false]).flatMap((sparse) => {
         const form = formOf(p, type, matrix, sparse), decodes = p.columns <= MOST_COLUMNS && p.batches === 1;
         return [candidate(gpu, request, form, tilings), ...(gpu.wgmma ? [candidate(gpu, request, form, warpgroupTilings)] : []), ...(decodes ? [decodeCandidate(gpu, request, form)] : [])];
-      }), ...bitmapCandidates(gpu, request, p, unstructured, type), ...residualCandidates(gpu, request, p, unstructured, type)];
+      }), ...bitmapCandidates(gpu, request, p, unstructured, type), ...residualCandidates(gpu, request, p, unstructured, type), ...gather.candidates(request, p, matrix)];
     },
     refusals(request): readonly Refusal[] {
       const p = productOf(request, type);
@@ -77,8 +70,8 @@ export function tensorCoreRule(gpu: Gpu, type: ElementType): KernelRule {
         const computed = (kernel: string, more: string): Refusal => ({ kernel, reason: `weights are computed: ${more}` });
         return [...(gpu.wgmma ? [computed('wgmma', 'warpgroups have only constant ones in the order of their registers')] : []), computed(`${keep}:${of} gemm`, 'zeros among them are not known')];
       }
-      const { strange, unstructured } = weightsOfNode(request, p);
-      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, unstructured, type), ...residualRefusals(gpu, p, unstructured)];
+      const { matrix, strange, unstructured } = weightsOfNode(request, p);
+      return [...(strange === undefined ? [] : [{ kernel: `${keep}:${of} gemm`, reason: strange }]), ...bitmapRefusals(p, unstructured, type), ...residualRefusals(gpu, p, unstructured), ...gather.refusals(p, matrix)];
     },
   };
 }

@@ -1,4 +1,5 @@
 /** What the kernels of products have in common. */
+import type { DType } from '../../../compiler/ir/dtype.js';
 import { denseTensor } from '../../../compiler/ir/tensor.js';
 import { add, cast, compare, forLoop, gridCall, ifStmt, index, load, mul, pointer, ref } from '../../../compiler/kir/build.js';
 import type { KernelBuilder } from '../../../compiler/kir/kernel-builder.js';
@@ -28,17 +29,19 @@ export interface Form {
   readonly bytes: number;
 }
 
-/** Names of element types in runtime/cuda/spc_element.h. */
-const elementNames: Readonly<Record<ElementType, string>> = { f16: 'spc_f16', bf16: 'spc_bf16', f32: 'spc_tf32' };
+/** Names of element types in runtime/cuda/spc_element.h, and in reports. */
+export const elements: Readonly<Record<ElementType, { readonly name: string; readonly label: string }>> = {
+  f16: { name: 'spc_f16', label: 'f16' }, bf16: { name: 'spc_bf16', label: 'bf16' }, f32: { name: 'spc_tf32', label: 'tf32' },
+};
 
 /** Elements in 128 bytes. */
-export const perBlockOf = (type: ElementType): number => (type === 'f32' ? 32 : 64);
+export const perBlockOf = (type: DType): number => (type === 'f32' ? 32 : 64);
 
 /** @param weights of f16, bf16 or f32; with the pattern of sparse tensor cores where `sparse`; none where they are computed */
 export function formOf(product: Product, type: ElementType, weights: WeightMatrix | undefined, sparse: boolean): Form {
   const perBlock = perBlockOf(type), blocks = Math.ceil(product.depth / perBlock), tiles = Math.ceil(product.rows / 16), { keep, of } = sparsePattern(type);
   return {
-    product, ...(weights ? { weights } : {}), sparse, label: type === 'f32' ? 'tf32' : type, pattern: sparse ? `${keep}:${of} ` : '', element: elementNames[type], form: sparse ? 'spc_sparse' : 'spc_dense',
+    product, ...(weights ? { weights } : {}), sparse, label: elements[type].label, pattern: sparse ? `${keep}:${of} ` : '', element: elements[type].name, form: sparse ? 'spc_sparse' : 'spc_dense',
     perBlock, blocks, tiles, bytes: product.batches * tiles * blocks * tileBytes(sparse),
   };
 }
@@ -52,7 +55,7 @@ export function packTiles({ product: { rows, depth, batches }, weights, sparse }
 }
 
 const sourceType = ({ name, sizes, tensor }: Source, element: string): string => `${name}<${[element, `spc_${tensor.stored ?? tensor.dtype}`, ...sizes].join(', ')}>`;
-const sourceObject = (s: Source, element: string): CallArgument => ({ kind: 'object', type: sourceType(s, element), args: [pointer(s.tensor.param)] });
+export const sourceObject = (s: Source, element: string): CallArgument => ({ kind: 'object', type: sourceType(s, element), args: [pointer(s.tensor.param)] });
 
 /** Type of a product's weights in runtime/cuda/spc_gemm.h. */
 export function weightsType({ product: { w, batches }, form, element }: Form): string {
@@ -82,29 +85,51 @@ export function sumOfParts({ name, shares, pitch }: Parts, { columns }: Product,
 /** A product whose sums are parts. */
 export const storesParts = ({ columns }: Product, { name, pitch }: Parts): CallArgument => ({ kind: 'object', type: `spc_share<${columns}, ${pitch}>`, args: [pointer(name)] });
 
+/** What spc_gemm and spc_wgmma_gemm multiply. */
+export interface GemmOperands {
+  /** Name of the element type in runtime/cuda. */
+  readonly element: string;
+  readonly sparse: boolean;
+  readonly weightsType: string;
+  readonly weights: CallArgument;
+  readonly columns: CallArgument;
+}
+
 /** The call of spc_gemm or spc_wgmma_gemm. @param store what it does with its sums */
-export function gemmCall(f: Form, request: KernelRequest, { tiling, shares }: TilingCost, store: CallArgument): Stmt {
-  const { product: p, sparse, element } = f, { bm, bn, warpsM, warpsN, stages, warpgroups } = tiling;
+export function gemmCallOn(p: Product, { tiling, shares }: TilingCost, { element, sparse, weightsType: type, weights, columns }: GemmOperands, store: CallArgument): Stmt {
+  const { bm, bn, warpsM, warpsN, stages, warpgroups } = tiling;
   return gridCall(
     { blocks: [Math.ceil(p.columns / bn), Math.ceil(p.rows / bm), p.batches * shares], threads: 32 * warpsM * warpsN, sharedBytes: sharedBytes(tiling, sparse) },
-    `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[element, weightsType(f), bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weightsObject(f, request), columnsObject(f), store,
+    `${warpgroups ? 'spc_wgmma_gemm' : 'spc_gemm'}<${[element, type, bm, bn, warpsM, warpsN, stages].join(', ')}>::run`, weights, columns, store,
   );
+}
+export const gemmCall = (f: Form, request: KernelRequest, cost: TilingCost, store: CallArgument): Stmt =>
+  gemmCallOn(f.product, cost, { element: f.element, sparse: f.sparse, weightsType: weightsType(f), weights: weightsObject(f, request), columns: columnsObject(f) }, store);
+
+/** Sums of shares of the depth, added up in their order: y[n][m] = finish(sum of parts[share][n][place of m]). @param places table with the place of every row of w; absent where rows are in order */
+export function addShares(k: KernelBuilder, p: Product, parts: Parts, places?: string): Stmt[] {
+  return k.forEach([p.columns, p.rows], ([n, m]) => {
+    const place = places === undefined ? m! : cast(load(places, 'i32', m!), 'index');
+    return [k.storeThrough(p.results.epilogue, p.results.y, [n!, m!], cast(sumOfParts(parts, p, n!, place), p.out))];
+  });
 }
 
 /**
  * What a kernel calls with sums of four neighbouring rows of w at one column: the epilogue, and the stores.
  * @param bm, bn rows and columns that a block of threads computes
  * @param parts what is added to the sums
+ * @param order table with the row of w at each place, the number of rows at places that have none; absent where rows are in order
  */
-export function finish(k: KernelBuilder, p: Product, bm: number, bn: number, parts?: Parts): CallArgument {
+export function finish(k: KernelBuilder, p: Product, bm: number, bn: number, parts?: Parts, order?: string): CallArgument {
   const { results: { y, epilogue }, out, rows, columns, batches, further } = p;
-  const sums = k.name('sums'), m = k.name('m'), n = k.name('n'), z = k.name('z'), i = k.name('i'), row = add(ref(m), ref(i));
+  const sums = k.name('sums'), m = k.name('m'), n = k.name('n'), z = k.name('z'), i = k.name('i'), inPanel = add(ref(m), ref(i));
+  const found = order === undefined ? undefined : k.let('row', cast(load(order, 'i32', inPanel), 'index')), row = found?.ref ?? inPanel;
   const place = batches === 1 ? [ref(n), row] : further === 'columns' ? [add(mul(ref(z), columns), ref(n)), row] : [ref(n), add(mul(ref(z), rows), row)];
   const own = load(sums, 'f32', ref(i)), stored: Stmt = k.storeThrough(epilogue, y, place, cast(parts ? add(sumOfParts(parts, p, ref(n), row), own) : own, out));
   const checks = [...(rows % bm === 0 ? [] : [compare('lt', row, rows)]), ...(columns % bn === 0 ? [] : [compare('lt', ref(n), columns)])];
   const guarded = checks.reduceRight<Stmt>((inner, check) => ifStmt(check, [inner]), stored), numbers = [m, n, ...(batches === 1 ? [] : [z])];
   return {
     kind: 'function', params: [{ name: sums, dtype: 'f32', size: 4 }, ...numbers.map((name) => ({ name, dtype: 'index' as const }))],
-    body: [forLoop(i, 4, [guarded], { unroll: true })],
+    body: [forLoop(i, 4, [...(found ? [found.declare] : []), guarded], { unroll: true })],
   };
 }

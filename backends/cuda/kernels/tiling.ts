@@ -51,7 +51,8 @@ export interface TilingCost {
 }
 
 /** Nanoseconds: least ones of a part of the ring (a barrier, loads from shared memory before the first product); of a block's begin and end; of a launch. */
-const ROUND = 80, BLOCK = 1000, LAUNCH = 2000;
+const ROUND = 80, BLOCK = 1000;
+export const LAUNCH = 2000;
 /** Fewest parts of the ring that a share is worth. */
 const LEAST_SHARE = 4, MOST_SHARES = 16;
 
@@ -70,19 +71,40 @@ function cycles(gpu: Gpu, t: Tiling, sparse: boolean): number {
   return t.warpgroups ? Math.max(macs / rate / 0.85, t.bn * (1 + t.bm / 64) + (t.bm / 16) * tileBytes(sparse) / 128) : macs / (rate * efficiency(t));
 }
 
+/** What a tiling computes, as far as it tells the time. */
+export interface Work {
+  readonly columns: number;
+  readonly sparse: boolean;
+  /** Products of these sizes. */
+  readonly batches: number;
+  /** Blocks of 128 bytes of the depth of every panel of `bm` rows, most first. */
+  readonly depths: readonly number[];
+  /** Bytes that are read at least. */
+  readonly bytes: number;
+}
+
 /**
- * The fastest of the tilings by waves: blocks run as many at a time as there are multiprocessors, and the last wave takes as long as the others. Where
- * there are fewer blocks than multiprocessors, the depth is divided too, and what the shares sum is added up by a kernel of its own (split-K).
+ * The time of a tiling by waves: blocks run as many at a time as there are multiprocessors, and a wave takes as long as its longest block. Where there are
+ * fewer blocks than multiprocessors, the depth is divided too, and what the shares sum is added up by a kernel of its own (split-K).
  */
-export function chooseTiling(gpu: Gpu, { product: { rows, columns, batches }, tiles, blocks, sparse, bytes }: Form, among: readonly Tiling[]): TilingCost {
-  const costs = among.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes).flatMap((tiling) => {
-    const count = batches * Math.ceil(rows / tiling.bm) * Math.ceil(columns / tiling.bn), round = cycles(gpu, tiling, sparse) / gpu.clock;
-    const most = batches > 1 ? 1 : Math.min(MOST_SHARES, Math.floor(blocks / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
-    return Array.from({ length: Math.max(1, most) }, (_, i): TilingCost => {
-      const shares = i + 1, block = Math.ceil(blocks / shares) * Math.max(ROUND, round) + BLOCK, waves = Math.ceil(count * shares / gpu.multiprocessors);
-      const added = shares === 1 ? 0 : LAUNCH + 2 * shares * columns * tiles * 16 * 4 / gpu.bytesPerNanosecond;
-      return { tiling, shares, nanoseconds: LAUNCH + Math.max(waves * block, (bytes + batches * blocks * columns * 128) / gpu.bytesPerNanosecond) + added };
-    });
+export function tilingCosts(gpu: Gpu, tiling: Tiling, { columns, sparse, batches, depths, bytes }: Work): TilingCost[] {
+  const across = Math.ceil(columns / tiling.bn), count = batches * depths.length * across, [longest = 0] = depths, round = cycles(gpu, tiling, sparse) / gpu.clock;
+  const most = batches > 1 ? 1 : Math.min(MOST_SHARES, Math.floor(longest / LEAST_SHARE), Math.floor(gpu.multiprocessors / count));
+  return Array.from({ length: Math.max(1, most) }, (_, i): TilingCost => {
+    const shares = i + 1, waves = Math.ceil(count * shares / gpu.multiprocessors);
+    let computing = 0;
+    for (let w = 0; w < waves; w++) computing += Math.ceil(depths[Math.floor(w * gpu.multiprocessors / across) % depths.length]! / shares) * Math.max(ROUND, round) + BLOCK;
+    const added = shares === 1 ? 0 : LAUNCH + 2 * shares * columns * depths.length * tiling.bm * 4 / gpu.bytesPerNanosecond;
+    return { tiling, shares, nanoseconds: LAUNCH + Math.max(computing, bytes / gpu.bytesPerNanosecond) + added };
   });
+}
+
+/** Tilings that fit the shared memory of a block. */
+export const fitting = (gpu: Gpu, among: readonly Tiling[], sparse: boolean): readonly Tiling[] => among.filter((t) => sharedBytes(t, sparse) <= gpu.sharedBytes);
+
+/** The fastest of some tilings for all of w. */
+export function chooseTiling(gpu: Gpu, { product: { rows, columns, batches }, blocks, sparse, bytes }: Form, among: readonly Tiling[]): TilingCost {
+  const work = { columns, sparse, batches, bytes: bytes + batches * blocks * columns * 128 };
+  const costs = fitting(gpu, among, sparse).flatMap((t) => tilingCosts(gpu, t, { ...work, depths: Array<number>(Math.ceil(rows / t.bm)).fill(blocks) }));
   return costs.reduce((a, b) => (b.nanoseconds < a.nanoseconds ? b : a));
 }
