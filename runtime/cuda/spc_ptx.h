@@ -10,53 +10,6 @@
 #define SPC_MMA_SPARSE "mma.sp::ordered_metadata.sync.aligned."
 #else
 #define SPC_MMA_SPARSE "mma.sp.sync.aligned."
-/* ---- warpgroups: four consecutive warps, sm_90a only ---- */
-
-/* What this thread wrote to shared memory, copies that it waited for included, becomes visible to products of warpgroups: before the barrier. */
-SPC_DEVICE void spc_fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-/* Orders what was done to registers before products that read or sum into them. */
-SPC_DEVICE void spc_wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-/* Makes a group of the products that this warpgroup has started since the last group. */
-SPC_DEVICE void spc_wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-/* Waits until at most the last LEFT groups are under way. */
-template <int LEFT> SPC_DEVICE void spc_wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory"); }
-
-/*
- * Starts d += A B for N columns: 16 rows of A a warp, fragments and places as for spc_mma; `columns` describes where B lies in shared memory. Until the
- * product has been waited for, none of the three may change. d: four sums of each 8 columns, as of spc_mma.
- */
-#define SPC_TEN(t) "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
-#define SPC_SUMS_64 SPC_TEN() SPC_TEN(1) SPC_TEN(2) "%30,%31"
-#define SPC_SUMS_128 SPC_TEN() SPC_TEN(1) SPC_TEN(2) SPC_TEN(3) SPC_TEN(4) SPC_TEN(5) "%60,%61,%62,%63"
-#define SPC_SUMS_256 SPC_TEN() SPC_TEN(1) SPC_TEN(2) SPC_TEN(3) SPC_TEN(4) SPC_TEN(5) SPC_TEN(6) SPC_TEN(7) SPC_TEN(8) SPC_TEN(9) SPC_TEN(10) SPC_TEN(11) "%120,%121,%122,%123,%124,%125,%126,%127"
-#define SPC_D(j) "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])
-#define SPC_D_64(j) SPC_D(j), SPC_D(j + 1), SPC_D(j + 2), SPC_D(j + 3), SPC_D(j + 4), SPC_D(j + 5), SPC_D(j + 6), SPC_D(j + 7)
-#define SPC_D_128(j) SPC_D_64(j), SPC_D_64(j + 8)
-#define SPC_D_256(j) SPC_D_128(j), SPC_D_128(j + 16)
-/* Operands after the sums: A, the descriptor; where A is sparse, places and their selector. Then: add to d, no signs, rows of B are along the depth. */
-#define SPC_AFTER_64 "{%32,%33,%34,%35}, %36"
-#define SPC_AFTER_128 "{%64,%65,%66,%67}, %68"
-#define SPC_AFTER_256 "{%128,%129,%130,%131}, %132"
-#define SPC_PLACES_64 ", %37, %38"
-#define SPC_PLACES_128 ", %69, %70"
-#define SPC_PLACES_256 ", %133, %134"
-#define SPC_DEFINE_WGMMA(ELEMENT, N, DEPTH, SPARSE_DEPTH, TYPE, FLAGS)                                                                          \
-  SPC_DEVICE void spc_wgmma(ELEMENT, float (&d)[N / 8][4], const uint4 &a, uint64_t columns) {                                                 \
-    asm volatile("wgmma.mma_async.sync.aligned.m64n" #N DEPTH ".f32." TYPE "." TYPE " {" SPC_SUMS_##N "}, " SPC_AFTER_##N FLAGS                \
-                 : SPC_D_##N(0) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(columns));                                                       \
-  }                                                                                                                                             \
-  template <int SELECTOR> SPC_DEVICE void spc_wgmma_sparse(ELEMENT, float (&d)[N / 8][4], const uint4 &a, uint64_t columns, uint32_t e) {      \
-    asm volatile("wgmma.mma_async.sp.sync.aligned.m64n" #N SPARSE_DEPTH ".f32." TYPE "." TYPE " {" SPC_SUMS_##N "}, " SPC_AFTER_##N SPC_PLACES_##N FLAGS \
-                 : SPC_D_##N(0) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(columns), "r"(e), "n"(SELECTOR));                                \
-  }
-#define SPC_DEFINE_WGMMAS(N)                                                   \
-  SPC_DEFINE_WGMMA(spc_f16, N, "k16", "k32", "f16", ", 1, 1, 1, 0;")          \
-  SPC_DEFINE_WGMMA(spc_bf16, N, "k16", "k32", "bf16", ", 1, 1, 1, 0;")        \
-  SPC_DEFINE_WGMMA(spc_tf32, N, "k8", "k16", "tf32", ", 1, 1, 1;")
-SPC_DEFINE_WGMMAS(64)
-SPC_DEFINE_WGMMAS(128)
-SPC_DEFINE_WGMMAS(256)
-
 #endif
 
 SPC_DEVICE unsigned spc_shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }

@@ -5,13 +5,23 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { gpuNames, gpus } from '../../backends/cuda/gpu.js';
 import { fitting, tilings, warpgroupTilings } from '../../backends/cuda/kernels/tiling.js';
 import { cudaTarget } from '../../backends/cuda/target.js';
+import { packageRoot } from '../../compiler/emit/runtime-files.js';
 import { GraphBuilder } from '../../compiler/ir/build.js';
 import { tensorOf } from '../../compiler/ir/tensor.js';
 import { constant, max } from '../../compiler/kir/build.js';
 import { randomNumbers } from '../support/graphs.js';
 import { narrowActivations } from '../../passes/narrow-activations.js';
 import { onlyRule } from './unstructured.js';
-import { emitGraph, hasNvcc, mustExec, nvcc, temporaryFolder, writeProject } from './support.js';
+import { emitGraph, hasGxx, hasNvcc, mustExec, nvcc, temporaryFolder, writeProject } from './support.js';
+
+test.skipIf(!hasGxx).each([[11, 8, 'mma.sp.sync.aligned.'], [12, 4, 'mma.sp.sync.aligned.'], [12, 5, 'mma.sp::ordered_metadata.sync.aligned.'], [13, 0, 'mma.sp::ordered_metadata.sync.aligned.']])(
+  'for nvcc %d.%d, every instruction is there once, sparse products as its assembler knows them', (major, minor, sparse) => {
+    const text = mustExec('g++', ['-E', '-P', '-x', 'c++', '-DSPC_DEVICE=', `-D__CUDACC_VER_MAJOR__=${major}`, `-D__CUDACC_VER_MINOR__=${minor}`, join(packageRoot(), 'runtime', 'cuda', 'spc_ptx.h')]);
+    const defined = [...text.matchAll(/^ *(?:template <[^>]*> *)?\w+ (spc_\w+)\(/gm)].map((m) => m[1]).filter((name) => !/^spc_(wg)?mma(_sparse)?$/.test(name!));
+    expect(defined.length).toBeGreaterThan(10);
+    expect(defined.filter((name, i) => defined.indexOf(name) !== i)).toEqual([]);
+    expect([...text.matchAll(/"(mma\.sp[^"]*)"/g)].map((m) => m[1])).toEqual([sparse, sparse, sparse]);
+  });
 
 /** Columns, depth, rows: every size of block, of warpgroups too, and decoding. */
 const sizes = [[16384, 128, 192], [50176, 128, 128], [50176, 128, 64], [16384, 128, 64], [8192, 128, 128], [4096, 128, 2048], [1024, 128, 1024], [512, 128, 256], [200, 128, 128], [64, 128, 64], [40, 128, 16], [16, 1024, 256], [4, 1024, 256]] as const;
