@@ -48,7 +48,7 @@ export interface CompileOptions extends LayoutSettings {
   readonly cpu?: CpuName | readonly CpuName[];
   /** Of the CUDA target: how products are multiplied and activations stored (sums are f32); default fp16. */
   readonly precision?: Precision;
-  /** GPU architectures that the project is built for; kernels are chosen for the first. Default sm_80. */
+  /** GPU architectures that the project is built for, each with kernels of its own. Default sm_80. */
   readonly gpuArch?: readonly GpuName[];
   /** `auto`: arrays in C where small, a linked binary where large. `file`: the caller supplies the weights file at create. */
   readonly weights?: EmitOptions['weights'];

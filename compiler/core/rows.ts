@@ -1,5 +1,5 @@
 /** Operands and results of products as rows of channels. */
-import { matmulSizes, type MatmulAttrs } from './matmul.js';
+import type { MatmulAttrs } from './matmul.js';
 import { elementCount } from '../ir/types.js';
 import { isContiguous, type BoundEpilogue, type TensorRef } from '../kir/kernel-builder.js';
 
@@ -37,10 +37,4 @@ export function joinBatches(p: MatrixProduct, attrs: MatmulAttrs): MatrixProduct
   if (!results || !a || a.shape[0] !== results.y.shape[0]) return p;
   const b = { ...p.b, shape: p.b.shape.slice(-2), strides: p.b.strides.slice(-2) };
   return { a, b, ...results };
-}
-
-/** Rows, depth and columns of a product of one batch; undefined where there are more. */
-export function singleProduct(p: MatrixProduct, attrs: MatmulAttrs): { readonly rows: number; readonly depth: number; readonly columns: number } | undefined {
-  const { batch, m, k, n } = matmulSizes(attrs, [p.a, p.b]);
-  return elementCount(batch) === 1 ? { rows: m, depth: k, columns: n } : undefined;
 }

@@ -5,6 +5,7 @@
 import { newArray } from '../../../compiler/ir/tensor.js';
 import { clusterRows } from '../../../compiler/layouts/cluster-rows.js';
 import { weightMatrix, type WeightMatrix } from '../../../compiler/layouts/index.js';
+import { gcd } from '../../../compiler/sparsity/biregular.js';
 import { denseFragments, sparseFragments, sparsePattern } from '../fragments.js';
 import { perBlockOf } from './pieces.js';
 
@@ -71,8 +72,6 @@ function byClass(rows: readonly Group[]): Group[][] {
   }
   return [...classes.values()];
 }
-
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /** Array elements that one search for common columns may touch: about a fifth of a second. */
 const SEARCH = 2e7;
